@@ -1,0 +1,124 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrNotMine means that the card does not carry this kind of application.
+var ErrNotMine = errors.New("not an application of this kind")
+
+// Kind says what went wrong, in the words of the error catalogue
+// (proto/inkan/v1/errors.proto): the name of a Reason without its prefix.
+// Code branches on it; texts for people are made from the catalogue.
+type Kind string
+
+// Kinds of error. A test holds this list and the catalogue together.
+const (
+	KindPINWrong             Kind = "PIN_WRONG"
+	KindCardLocked           Kind = "CARD_LOCKED"
+	KindPINMalformed         Kind = "PIN_MALFORMED"
+	KindPINNoVerdict         Kind = "PIN_NO_VERDICT"
+	KindPromptCancelled      Kind = "PROMPT_CANCELLED"
+	KindPromptTimeout        Kind = "PROMPT_TIMEOUT"
+	KindNoPINAgent           Kind = "NO_PIN_AGENT"
+	KindPINSourceRefused     Kind = "PIN_SOURCE_REFUSED"
+	KindCardNotFound         Kind = "CARD_NOT_FOUND"
+	KindKeyNotFound          Kind = "KEY_NOT_FOUND"
+	KindCardRemoved          Kind = "CARD_REMOVED"
+	KindCardChanged          Kind = "CARD_CHANGED"
+	KindCardSilent           Kind = "CARD_SILENT"
+	KindCardFault            Kind = "CARD_FAULT"
+	KindSignatureCheckFailed Kind = "SIGNATURE_CHECK_FAILED"
+	KindCertificateNotUsable Kind = "CERTIFICATE_NOT_USABLE"
+	KindNoCertificate        Kind = "NO_CERTIFICATE"
+	KindReaderFault          Kind = "READER_FAULT"
+	KindRequestInvalid       Kind = "REQUEST_INVALID"
+	KindDigestLength         Kind = "DIGEST_LENGTH"
+	KindAlgorithmRefused     Kind = "ALGORITHM_REFUSED"
+	KindAlgorithmMismatch    Kind = "ALGORITHM_MISMATCH"
+	KindMessageTooLarge      Kind = "MESSAGE_TOO_LARGE"
+	KindCallerNotAllowed     Kind = "CALLER_NOT_ALLOWED"
+	KindCallerGone           Kind = "CALLER_GONE"
+	KindAuditUnavailable     Kind = "AUDIT_UNAVAILABLE"
+	KindJournalUnavailable   Kind = "JOURNAL_UNAVAILABLE"
+	KindJournalDamaged       Kind = "JOURNAL_DAMAGED"
+	KindStateInUse           Kind = "STATE_IN_USE"
+	KindStateNotWritable     Kind = "STATE_NOT_WRITABLE"
+	KindConfigInvalid        Kind = "CONFIG_INVALID"
+	KindNoReaderBackend      Kind = "NO_READER_BACKEND"
+	KindShuttingDown         Kind = "SHUTTING_DOWN"
+	KindInternal             Kind = "INTERNAL"
+	KindDatabaseDamaged      Kind = "DATABASE_DAMAGED"
+	KindServiceUnreachable   Kind = "SERVICE_UNREACHABLE"
+	KindCallEnded            Kind = "CALL_ENDED"
+	KindSocketInUse          Kind = "SOCKET_IN_USE"
+)
+
+// Error is what people will be told: a kind and the values for its text.
+type Error struct {
+	Kind  Kind
+	Meta  map[string]string // values for the text's placeholders; shown to callers
+	cause error             // for the service's own log only
+}
+
+// NewError returns an error of a kind. Pairs are names and values for the
+// text, for example "card", "piv-00…".
+func NewError(kind Kind, pairs ...string) *Error {
+	e := &Error{Kind: kind}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		e.set(pairs[i], pairs[i+1])
+	}
+	return e
+}
+
+// Errorf returns an error whose text gets a detail.
+func Errorf(kind Kind, format string, args ...any) *Error {
+	return NewError(kind, "detail", fmt.Sprintf(format, args...))
+}
+
+func (e *Error) set(name, value string) {
+	if e.Meta == nil {
+		e.Meta = map[string]string{}
+	}
+	e.Meta[name] = value
+}
+
+// Because attaches the cause, for the log.
+func (e *Error) Because(cause error) *Error {
+	e.cause = cause
+	return e
+}
+
+// WithTries attaches the tries left, for errors about a PIN.
+func (e *Error) WithTries(t Tries) *Error {
+	e.set("tries_left", t.String())
+	return e
+}
+
+// Error implements error, for logs: texts for people are made elsewhere.
+func (e *Error) Error() string {
+	s := string(e.Kind)
+	if d := e.Meta["detail"]; d != "" {
+		s += ": " + d
+	}
+	if e.cause != nil {
+		s += ": " + e.cause.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// KindOf returns the kind of err, or KindInternal if it has none, or "" for
+// nil.
+func KindOf(err error) Kind {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return KindInternal
+}
