@@ -1,0 +1,252 @@
+package pinguard
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/inkan-project/inkan/token"
+)
+
+const (
+	journalName = "pin-tries.journal"
+	newName     = "pin-tries.journal.new"
+	// stampLayout makes the time in the name of a copy that is kept.
+	stampLayout  = "20060102T150405Z"
+	defaultSlots = 8192
+	// maxUnreadable is the number of unreadable slots from which on a journal
+	// is refused: with ten, every card would count as locked.
+	maxUnreadable = MaxLimit - 1
+)
+
+// journal is the open file. Not safe for concurrent use: the Guard locks.
+type journal struct {
+	fs       FS
+	file     File
+	slots    int               // size of a new file
+	capacity int               // in slots
+	used     int               // slots written
+	next     uint64            // sequence of the next slot
+	prev     [sha256.Size]byte // hash of the newest slot
+}
+
+// findings is what reading a journal yields.
+type findings struct {
+	created    bool
+	base       uint8
+	counts     map[account]count
+	unreadable int
+	audit      AuditMark
+}
+
+func damaged(format string, args ...any) *token.Error {
+	return token.Errorf(token.KindJournalDamaged, format, args...)
+}
+
+// openJournal reads the journal, or makes an empty one where there is none.
+func openJournal(fsys FS, slots int) (*journal, findings, error) {
+	j := &journal{fs: fsys, slots: slots, next: 1}
+	f, err := fsys.Open(journalName)
+	if errors.Is(err, fs.ErrNotExist) {
+		empty := findings{created: true, counts: map[account]count{}}
+		if err := j.replace([]slot{{kind: kindHeader}}); err != nil {
+			return nil, findings{}, token.Errorf(token.KindStateNotWritable, "the PIN-try journal cannot be made").Because(err)
+		}
+		return j, empty, nil
+	}
+	if err != nil {
+		return nil, findings{}, token.Errorf(token.KindStateNotWritable, "the PIN-try journal cannot be opened").Because(err)
+	}
+	j.file = f
+	found, err := j.read()
+	if err != nil {
+		return nil, findings{}, errors.Join(err, f.Close())
+	}
+	return j, found, nil
+}
+
+// read folds all slots. Unreadable slots count as a try for every card;
+// anything that readable slots contradict is damage.
+func (j *journal) read() (findings, error) {
+	found := findings{counts: map[account]count{}}
+	size, err := j.file.Size()
+	if err != nil {
+		return found, damaged("its size cannot be read").Because(err)
+	}
+	if size == 0 || size%slotSize != 0 {
+		return found, damaged("its size, %d bytes, is not a number of slots", size)
+	}
+	all := make([]byte, size)
+	if _, err := j.file.ReadAt(all, 0); err != nil {
+		return found, damaged("it cannot be read").Because(err)
+	}
+	j.capacity = len(all) / slotSize
+	j.used = len(bytes.TrimRight(all, "\x00"))
+	j.used = (j.used + slotSize - 1) / slotSize
+
+	chained := false // prev holds the hash of a readable slot right before
+	for i := range j.used {
+		raw := all[i*slotSize : (i+1)*slotSize]
+		s, err := decode(raw)
+		switch {
+		case err != nil && i == 0:
+			return found, damaged("its first slot is unreadable")
+		case err != nil:
+			found.spendForAll()
+			chained = false
+			j.next++
+		default:
+			if err := j.follows(s, i, chained); err != nil {
+				return found, err
+			}
+			found.fold(s)
+			chained = true
+			j.next = s.sequence + 1
+		}
+		j.prev = sha256.Sum256(raw)
+	}
+	if found.unreadable > maxUnreadable {
+		return found, damaged("%d slots are unreadable", found.unreadable)
+	}
+	return found, nil
+}
+
+// follows checks a readable slot against the one before.
+func (j *journal) follows(s slot, i int, chained bool) error {
+	if (i == 0) != (s.kind == kindHeader) {
+		return damaged("slot %d is out of place", i)
+	}
+	if i == 0 {
+		return nil
+	}
+	if s.sequence != j.next {
+		return damaged("slot %d has number %d, not %d", i, s.sequence, j.next)
+	}
+	if chained && s.prev != j.prev {
+		return damaged("slot %d does not continue slot %d", i, i-1)
+	}
+	return nil
+}
+
+// fold takes in one readable slot.
+func (f *findings) fold(s slot) {
+	f.audit = s.audit
+	switch s.kind {
+	case kindHeader:
+		f.base = s.used
+	case kindMark:
+	case kindDebit, kindSnapshot, kindVerdict, kindLowered:
+		c := count{used: s.used, silent: s.silent}
+		if s.kind == kindDebit || s.kind == kindSnapshot {
+			c.open = s.attempt
+		}
+		f.counts[account{s.card, s.secret}] = c
+	}
+}
+
+// spendForAll counts an unreadable slot: nobody can say whose try it was.
+func (f *findings) spendForAll() {
+	f.unreadable++
+	f.base++
+	for acc, c := range f.counts {
+		if c.used != blockedUsed {
+			c.used++
+		}
+		f.counts[acc] = c
+	}
+}
+
+func (j *journal) full() bool { return j.used == j.capacity }
+
+// append writes one slot behind the newest and syncs it.
+func (j *journal) append(s slot) error {
+	s.sequence, s.prev = j.next, j.prev
+	b, err := s.encode()
+	if err != nil {
+		return err
+	}
+	if _, err := j.file.WriteAt(b, int64(j.used)*slotSize); err != nil {
+		return fmt.Errorf("writing slot %d: %w", s.sequence, err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("syncing slot %d: %w", s.sequence, err)
+	}
+	j.used++
+	j.next++
+	j.prev = sha256.Sum256(b)
+	return nil
+}
+
+// replace puts a new file with these slots in the journal's place: written
+// and synced under another name, renamed, directory synced. The numbers and
+// the chain go on.
+func (j *journal) replace(slots []slot) error {
+	capacity := max(j.slots, 2*len(slots))
+	image := make([]byte, capacity*slotSize)
+	next, prev := j.next, j.prev
+	for i, s := range slots {
+		s.sequence, s.prev = next, prev
+		b, err := s.encode()
+		if err != nil {
+			return err
+		}
+		copy(image[i*slotSize:], b)
+		next++
+		prev = sha256.Sum256(b)
+	}
+	f, err := j.fs.Create(newName)
+	if err != nil {
+		return fmt.Errorf("making a journal: %w", err)
+	}
+	if err := j.install(f, image); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	old := j.file
+	j.file, j.capacity, j.used, j.next, j.prev = f, capacity, len(slots), next, prev
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// install makes image durable and gives it the journal's name.
+func (j *journal) install(f File, image []byte) error {
+	if _, err := f.WriteAt(image, 0); err != nil {
+		return fmt.Errorf("writing a journal: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("syncing a journal: %w", err)
+	}
+	if err := j.fs.Rename(newName, journalName); err != nil {
+		return fmt.Errorf("renaming a journal: %w", err)
+	}
+	if err := j.fs.SyncDir(); err != nil {
+		return fmt.Errorf("syncing the state directory: %w", err)
+	}
+	return nil
+}
+
+// keepCopy stores the file as it is beside the journal and returns the name.
+func (j *journal) keepCopy(now time.Time) (string, error) {
+	name := journalName + ".corrupt-" + now.UTC().Format(stampLayout)
+	image := make([]byte, j.capacity*slotSize)
+	if _, err := j.file.ReadAt(image, 0); err != nil {
+		return "", fmt.Errorf("reading the journal: %w", err)
+	}
+	f, err := j.fs.Create(name)
+	if err != nil {
+		return "", fmt.Errorf("keeping a copy of the journal: %w", err)
+	}
+	if _, err := f.WriteAt(image, 0); err != nil {
+		return "", errors.Join(fmt.Errorf("keeping a copy of the journal: %w", err), f.Close())
+	}
+	if err := f.Sync(); err != nil {
+		return "", errors.Join(fmt.Errorf("keeping a copy of the journal: %w", err), f.Close())
+	}
+	return name, f.Close()
+}
+
+func (j *journal) close() error { return j.file.Close() }
