@@ -26,12 +26,29 @@ const redacted = "[PIN]"
 // never copied: commands to the card are built in the same page. It prints as
 // "[PIN]" whatever the verb, and must be wiped by whoever asked for it.
 //
-// A PIN belongs to one goroutine at a time.
+// A PIN belongs to one goroutine at a time and is passed by pointer; go vet
+// reports copies. A copy made nevertheless shares the page, so that wiping one
+// wipes both, and prints the address of some code.
 type PIN struct {
+	_ noCopy
+	// secret is nil in the zero PIN, which counts as wiped. It is a function
+	// because nothing prints what a function holds: fmt does not call the
+	// methods of *PIN for a value or an unexported field, and follows a mere
+	// pointer there when the verb does not fit ("%s" and others).
+	secret func() *secretPage
+}
+
+type secretPage struct {
 	page    []byte
 	length  int
 	release func()
 }
+
+// noCopy makes go vet (copylocks) report copies of what holds it.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
 
 // NewPIN takes a page in which length secret bytes stand at offset
 // [PINHeadroom]. release gives the page back after it was zeroed.
@@ -42,24 +59,33 @@ func NewPIN(page []byte, length int, release func()) (*PIN, error) {
 	if length < 0 || length > PINCapacity {
 		return nil, errors.New("PIN length out of range")
 	}
-	return &PIN{page: page, length: length, release: release}, nil
+	s := &secretPage{page: page, length: length, release: release}
+	return &PIN{secret: func() *secretPage { return s }}, nil
 }
 
-// Len returns the length in bytes.
-func (p *PIN) Len() int { return p.length }
+// Len returns the length in bytes, 0 once it is wiped.
+func (p *PIN) Len() int {
+	if p.wiped() {
+		return 0
+	}
+	return p.secret().length
+}
+
+func (p *PIN) wiped() bool { return p == nil || p.secret == nil || p.secret().page == nil }
 
 // Check returns a [*Error] of kind [KindPINMalformed] unless the PIN can be a
 // PIN of this format. The empty PIN is always refused: to a card it is a
 // question, not a PIN. The error never says which byte was wrong.
 func (p *PIN) Check(f PINFormat) error {
-	if p.length == 0 {
+	n := p.Len()
+	if n == 0 {
 		return Errorf(KindPINMalformed, "it is empty")
 	}
-	if p.length < f.MinLength || p.length > f.MaxLength {
+	if n < f.MinLength || n > f.MaxLength {
 		return Errorf(KindPINMalformed, "it must have %d to %d characters", f.MinLength, f.MaxLength)
 	}
 	ok := true
-	for _, b := range p.page[PINHeadroom : PINHeadroom+p.length] {
+	for _, b := range p.secret().page[PINHeadroom : PINHeadroom+n] { // all of them: no early end to time
 		ok = f.Allowed(b) && ok
 	}
 	if !ok {
@@ -70,34 +96,40 @@ func (p *PIN) Check(f PINFormat) error {
 
 // Command builds header, PIN and padding in place and returns the slice that
 // holds them. header is at most [PINHeadroom] bytes; the PIN is padded to
-// padTo bytes with pad (padTo 0: no padding). The slice dies with [PIN.Wipe].
+// padTo bytes with pad (padTo 0: no padding). The slice dies with [PIN.Wipe]
+// and is overwritten by the next Command. An empty PIN gives an error: padding
+// alone would be a wrong PIN, nothing at all a question.
 func (p *PIN) Command(header []byte, padTo int, pad byte) ([]byte, error) {
-	if p.page == nil {
+	if p.wiped() {
 		return nil, errors.New("PIN is wiped")
 	}
-	if len(header) > PINHeadroom || padTo > PINCapacity || padTo != 0 && padTo < p.length {
+	n, page := p.secret().length, p.secret().page
+	if n == 0 {
+		return nil, errors.New("PIN is empty")
+	}
+	if len(header) > PINHeadroom || padTo > PINCapacity || padTo != 0 && padTo < n {
 		return nil, errors.New("PIN command does not fit its page")
 	}
-	start := PINHeadroom - len(header)
-	copy(p.page[start:], header)
-	end := PINHeadroom + p.length
+	start, end := PINHeadroom-len(header), PINHeadroom+n
+	copy(page[start:], header)
 	for ; end < PINHeadroom+padTo; end++ {
-		p.page[end] = pad
+		page[end] = pad
 	}
-	return p.page[start:end], nil
+	return page[start:end:end], nil
 }
 
 // Wipe zeroes the page and gives it back. It may be called more than once,
 // and on nil.
 func (p *PIN) Wipe() {
-	if p == nil || p.page == nil {
+	if p.wiped() {
 		return
 	}
-	clear(p.page)
-	runtime.KeepAlive(p.page)
-	p.page, p.length = nil, 0
-	if p.release != nil {
-		p.release()
+	s := p.secret()
+	clear(s.page)
+	runtime.KeepAlive(s.page)
+	s.page, s.length = nil, 0
+	if s.release != nil {
+		s.release()
 	}
 }
 

@@ -27,7 +27,8 @@ const (
 // Reason is stable: its number is the INK code (1001 is shown as INK-1001),
 // its name without the prefix is ErrorInfo.reason.
 //
-// 1xxx PIN, 2xxx reader and card, 3xxx request, 4xxx caller, 5xxx service.
+// 1xxx PIN, 2xxx reader and card, 3xxx request, 4xxx caller, 5xxx service,
+// 6xxx warnings.
 type Reason int32
 
 const (
@@ -114,6 +115,9 @@ const (
 	Reason_REASON_CALL_ENDED Reason = 5012
 	// A socket path is taken by a running program.
 	Reason_REASON_SOCKET_IN_USE Reason = 5013
+	// A warning, not a refusal: the signature was made although nobody could
+	// say whether the certificate is revoked.
+	Reason_REASON_REVOCATION_UNKNOWN Reason = 6001
 )
 
 // Enum value maps for Reason.
@@ -158,6 +162,7 @@ var (
 		5011: "REASON_SERVICE_UNREACHABLE",
 		5012: "REASON_CALL_ENDED",
 		5013: "REASON_SOCKET_IN_USE",
+		6001: "REASON_REVOCATION_UNKNOWN",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -199,6 +204,7 @@ var (
 		"REASON_SERVICE_UNREACHABLE":    5011,
 		"REASON_CALL_ENDED":             5012,
 		"REASON_SOCKET_IN_USE":          5013,
+		"REASON_REVOCATION_UNKNOWN":     6001,
 	}
 )
 
@@ -341,7 +347,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xbfg\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\x92j\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xa7\x03\n" +
@@ -387,7 +393,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x17REASON_DATABASE_DAMAGED\x10\x92'\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\x0f\x12_The log database is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1aQKeep a copy of the state directory and restore it, whole, from the newest backup.\"|記録データベースが壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*r状態ディレクトリの写しを取り、最新のバックアップから全体を復元してください。\x12\xc3\x02\n" +
 	"\x1aREASON_SERVICE_UNREACHABLE\x10\x93'\x1a\xa1\x02\xba\xeb\x18\x9c\x02\b\x0e\x12-inkand cannot be reached at {path}: {detail}.\x1aJCheck that inkand runs and that --socket or INKAN_SOCKET names its socket.\"3inkandに接続できません({path}: {detail})。*hinkandが動いているか、--socket または INKAN_SOCKET が正しいか確認してください。\x12\x9e\x03\n" +
 	"\x11REASON_CALL_ENDED\x10\x94'\x1a\x85\x03\xba\xeb\x18\x80\x03\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。\x12\xdb\x02\n" +
-	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。:W\n" +
+	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。\x12\xd0\x02\n" +
+	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。:W\n" +
 	"\n" +
 	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorTextB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 

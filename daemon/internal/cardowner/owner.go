@@ -1,0 +1,241 @@
+// Package cardowner owns the readers: it knows what is inserted, and lets one
+// use case at a time talk to a card.
+//
+// It guarantees that a card is reset and identified before a use case gets it
+// and reset again before [Owner.Use] returns, that nobody else's command falls
+// in between, and that a slow or stuck reader delays no other. A caller must
+// keep its use of the card short: no waiting for people inside Use.
+package cardowner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/token"
+)
+
+// Application is a kind of token that may be found on a card.
+type Application struct {
+	Name    string
+	Profile token.Profile
+	// Open speaks to the application over an exclusive connection.
+	Open func(pcsc.Card) token.Token
+}
+
+// Config is what an Owner needs.
+type Config struct {
+	System       pcsc.System
+	Applications []Application // probed in this order
+	// Idle is how long a card is kept after a use, so that the next one need
+	// not connect again; then other programs may have it.
+	Idle time.Duration
+	// CommandTimeout is how long one command to a card may take.
+	CommandTimeout time.Duration
+	Logger         *slog.Logger
+	// Met is called once for each card that was identified after an insertion,
+	// before the card shows in a Snapshot. An error leaves the card unusable.
+	Met func(context.Context, token.Identity, []token.Key) error
+}
+
+// Card is a card that is inserted and known.
+type Card struct {
+	token.Identity
+	Reader  string
+	Profile token.Profile
+	Keys    []token.Key
+	OnCard  token.Tries // PIN tries, as the card said when it was last asked
+}
+
+// Reader is one reader at one moment.
+type Reader struct {
+	Name    string
+	Present bool // a card is inserted, known or not
+	Virtual bool
+	Card    *Card      // nil: none, or not usable
+	Problem token.Kind // why the card inside is not usable, or ""
+}
+
+// Owner owns all readers. It is safe for concurrent use.
+type Owner struct {
+	cfg Config
+
+	mu      sync.Mutex // guards the fields that follow
+	readers map[string]*reader
+	seen    map[string]Reader
+	changes uint64        // so far
+	changed chan struct{} // closed at the next change
+	closed  bool
+}
+
+// New returns an Owner; it works once Run does.
+func New(cfg Config) *Owner {
+	return &Owner{
+		cfg: cfg, readers: map[string]*reader{}, seen: map[string]Reader{},
+		changed: make(chan struct{}),
+	}
+}
+
+// Run watches the readers until ctx ends, then lets all cards go and returns
+// nil. Work that is under way is finished first.
+func (o *Owner) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer o.close()
+	var known []pcsc.ReaderState
+	for {
+		states, err := o.cfg.System.Wait(ctx, known)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the end of ctx is the ordinary way to stop
+		}
+		if err != nil {
+			return fmt.Errorf("watching readers: %w", err)
+		}
+		known = states
+		if known == nil {
+			known = []pcsc.ReaderState{}
+		}
+		o.apply(ctx, &wg, states)
+	}
+}
+
+// apply starts an owner for each new reader, tells the others what changed,
+// and ends those of readers that are gone.
+func (o *Owner) apply(ctx context.Context, wg *sync.WaitGroup, states []pcsc.ReaderState) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name, r := range o.readers {
+		if !slices.ContainsFunc(states, func(s pcsc.ReaderState) bool { return s.Name == name }) {
+			r.stop()
+			delete(o.readers, name)
+			delete(o.seen, name)
+			o.notifyLocked()
+		}
+	}
+	for _, s := range states {
+		r, ok := o.readers[s.Name]
+		if !ok {
+			r = newReader(o, s.Name)
+			o.readers[s.Name] = r
+			o.seen[s.Name] = Reader{Name: s.Name, Virtual: s.Virtual, Present: s.Present}
+			o.notifyLocked()
+			own, stop := context.WithCancel(ctx)
+			r.stop = stop
+			wg.Go(func() { r.run(own) })
+		}
+		r.tell(s)
+	}
+}
+
+func (o *Owner) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+}
+
+// Readers returns all readers, by name.
+func (o *Owner) Readers() []Reader {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := make([]Reader, 0, len(o.seen))
+	for _, r := range o.seen {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b Reader) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// Changed returns the number of changes so far of what Readers returns, and a
+// channel that is closed at the next one.
+func (o *Owner) Changed() (uint64, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.changes, o.changed
+}
+
+// publish makes the state of a reader known.
+func (o *Owner) publish(r Reader) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, ok := o.seen[r.Name]; !ok {
+		return // the reader is gone already
+	}
+	o.seen[r.Name] = r
+	o.notifyLocked()
+}
+
+func (o *Owner) notifyLocked() {
+	o.changes++
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// Card returns the card with this identity, if it is inserted.
+func (o *Owner) Card(id token.CardID) (Card, error) {
+	for _, r := range o.Readers() {
+		if r.Card != nil && r.Card.Identity.Card == id {
+			return *r.Card, nil
+		}
+	}
+	return Card{}, token.NewError(token.KindCardNotFound, "card", string(id))
+}
+
+// Lease is a card during one use: reset, identified, not proved to.
+type Lease struct {
+	token.Token
+	OnCard token.Tries // PIN tries, as the card says now; unknown if it must not be asked
+	// Learn tells the owner what the use case heard of the PIN tries.
+	Learn func(token.Tries)
+}
+
+// Use lets f talk to a card. The card was reset and is the one asked for; it
+// is reset before Use returns, whatever f did. When ctx ends before f begins,
+// f is not called; once begun it is never interrupted.
+//
+// Errors are [*token.Error] of kind KindCardNotFound, KindCardChanged,
+// KindCardRemoved, KindCallEnded, KindReaderFault, KindShuttingDown or f's own.
+func (o *Owner) Use(ctx context.Context, id token.CardID, f func(context.Context, Lease) error) error {
+	card, err := o.Card(id)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	r, ok := o.readers[card.Reader]
+	closed := o.closed
+	o.mu.Unlock()
+	if closed {
+		return token.NewError(token.KindShuttingDown)
+	}
+	if !ok {
+		return token.NewError(token.KindCardNotFound, "card", string(id))
+	}
+	return r.use(ctx, id, f)
+}
+
+// fault turns an error of the reader into one for people; errors that say it
+// already stay as they are.
+func fault(err error) error {
+	if _, ok := errors.AsType[*token.Error](err); ok {
+		return err
+	}
+	kind := token.KindReaderFault
+	switch {
+	case errors.Is(err, pcsc.ErrRemoved), errors.Is(err, pcsc.ErrNoReader):
+		kind = token.KindCardRemoved
+	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer):
+		kind = token.KindCardSilent
+	case errors.Is(err, pcsc.ErrSharing):
+		return token.Errorf(kind, "another program is using the card").Because(err)
+	}
+	return token.Errorf(kind, "the reader did not do as asked").Because(err)
+}

@@ -1,0 +1,314 @@
+package cardowner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/token"
+)
+
+// reader is one reader; its fields belong to the goroutine of run, but for
+// the channels.
+type reader struct {
+	owner *Owner
+	name  string
+	stop  context.CancelFunc
+	state chan pcsc.ReaderState // the newest state not yet seen, at most one
+	jobs  chan job
+	done  chan struct{} // closed when run has returned
+
+	now    pcsc.ReaderState
+	met    bool // now's card was probed
+	card   *Card
+	app    Application
+	conn   pcsc.Card   // held connection, or nil
+	clean  bool        // conn was reset by us and nothing was sent since
+	idle   *time.Timer // lets conn go
+	logger *slog.Logger
+}
+
+// job is one use of the card.
+type job struct {
+	ctx    context.Context //nolint:containedctx // travels with the job to the goroutine that does it
+	id     token.CardID
+	f      func(context.Context, Lease) error
+	result chan error
+}
+
+func newReader(o *Owner, name string) *reader {
+	r := &reader{
+		owner: o, name: name,
+		state: make(chan pcsc.ReaderState, 1), jobs: make(chan job), done: make(chan struct{}),
+		idle:   time.NewTimer(0),
+		logger: o.cfg.Logger.With("reader", name),
+	}
+	r.idle.Stop()
+	return r
+}
+
+// tell hands over a state without ever waiting: only the newest counts. Only
+// the watching goroutine calls it.
+func (r *reader) tell(s pcsc.ReaderState) {
+	select {
+	case <-r.state:
+	default:
+	}
+	r.state <- s
+}
+
+// use hands a job to the reader's goroutine and waits for its end.
+func (r *reader) use(ctx context.Context, id token.CardID, f func(context.Context, Lease) error) error {
+	j := job{ctx, id, f, make(chan error, 1)}
+	select {
+	case r.jobs <- j:
+		return <-j.result
+	case <-ctx.Done():
+		return token.NewError(token.KindCallEnded).Because(ctx.Err())
+	case <-r.done:
+		return token.NewError(token.KindCardRemoved)
+	}
+}
+
+// run serves the reader until ctx ends.
+func (r *reader) run(ctx context.Context) {
+	defer close(r.done)
+	defer r.release()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-r.state:
+			r.update(s)
+		case j := <-r.jobs:
+			r.catchUp()
+			j.result <- r.serve(j)
+		case <-r.idle.C:
+			r.refresh()
+			r.release()
+		}
+	}
+}
+
+// catchUp takes in a state that came before the job.
+func (r *reader) catchUp() {
+	select {
+	case s := <-r.state:
+		r.update(s)
+	default:
+	}
+}
+
+// update takes in what the reader holds now.
+func (r *reader) update(s pcsc.ReaderState) {
+	same := r.met && s.Present == r.now.Present && s.Insertion == r.now.Insertion
+	r.now = s
+	if same {
+		return
+	}
+	r.release()
+	r.card, r.met = nil, true
+	r.show("")
+	if s.Present {
+		r.meet()
+	}
+}
+
+// show publishes what is known.
+func (r *reader) show(problem token.Kind) {
+	r.owner.publish(Reader{Name: r.name, Present: r.now.Present, Virtual: r.now.Virtual, Card: r.card, Problem: problem})
+}
+
+// meet identifies a card that was just inserted and reads its keys: once, so
+// that a strange card is left alone afterwards.
+func (r *reader) meet() {
+	ctx := context.Background()
+	card, err := r.probe(ctx)
+	if err == nil {
+		err = r.owner.cfg.Met(ctx, card.Identity, card.Keys)
+	}
+	r.card = card
+	var problem token.Kind
+	if err != nil {
+		r.card = nil
+		problem = token.KindOf(fault(err))
+		r.logger.Info("Card is not usable", "problem", problem, "error", err)
+	} else {
+		r.logger.Info("Card inserted", "card", card.Identity.Card, "application", card.Application, "keys", len(card.Keys))
+	}
+	r.settle()
+	r.show(problem)
+}
+
+// probe asks each application in turn whether the card is its own.
+func (r *reader) probe(ctx context.Context) (*Card, error) {
+	for _, app := range r.owner.cfg.Applications {
+		if err := r.connect(ctx); err != nil {
+			return nil, err
+		}
+		r.clean = false
+		tok := app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout})
+		id, err := tok.Identify(ctx)
+		if errors.Is(err, token.ErrNotMine) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("identifying the card: %w", err)
+		}
+		id.Virtual = id.Virtual || r.now.Virtual
+		keys, err := tok.Keys(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the keys: %w", err)
+		}
+		tries, _, err := tok.Tries(ctx, token.SecretPIN)
+		if err != nil {
+			return nil, fmt.Errorf("reading the tries left: %w", err)
+		}
+		r.app = app
+		return &Card{Identity: id, Reader: r.name, Profile: app.Profile, Keys: keys, OnCard: tries}, nil
+	}
+	return nil, token.Errorf(token.KindCardFault, "no application on it is known")
+}
+
+// serve does one job: reset, identify, use, reset.
+func (r *reader) serve(j job) error {
+	if err := j.ctx.Err(); err != nil {
+		return token.NewError(token.KindCallEnded).Because(err)
+	}
+	if r.card == nil || r.card.Identity.Card != j.id {
+		return token.NewError(token.KindCardNotFound, "card", string(j.id))
+	}
+	// From here on the caller's patience no longer counts: a transaction is
+	// finished, within the time that each command has.
+	ctx := context.WithoutCancel(j.ctx)
+	lease, err := r.lease(ctx)
+	if err == nil {
+		err = j.f(ctx, lease)
+	}
+	if token.KindOf(err) == token.KindCardChanged {
+		r.met = false // somebody swapped the card: look again
+		defer r.update(r.now)
+	}
+	if settled := r.settle(); settled != nil {
+		r.logger.Info("Card could not be reset and was let go", "error", settled)
+	}
+	if err != nil {
+		return fault(err)
+	}
+	return nil
+}
+
+// lease makes the card ready for a use.
+func (r *reader) lease(ctx context.Context) (Lease, error) {
+	if err := r.connect(ctx); err != nil {
+		return Lease{}, err
+	}
+	if !r.clean {
+		if err := r.conn.Reset(ctx); err != nil {
+			return Lease{}, fmt.Errorf("resetting the card: %w", err)
+		}
+	}
+	r.clean = false
+	tok := r.app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout})
+	id, err := tok.Identify(ctx)
+	if errors.Is(err, token.ErrNotMine) || err == nil && id.Card != r.card.Identity.Card {
+		return Lease{}, token.NewError(token.KindCardChanged)
+	}
+	if err != nil {
+		return Lease{}, fmt.Errorf("identifying the card: %w", err)
+	}
+	tries, verified, err := tok.Tries(ctx, token.SecretPIN)
+	if err != nil {
+		return Lease{}, fmt.Errorf("reading the tries left: %w", err)
+	}
+	if verified {
+		return Lease{}, token.Errorf(token.KindCardFault, "it takes the PIN for proved right after a reset")
+	}
+	r.learn(tries)
+	return Lease{tok, tries, r.learn}, nil
+}
+
+// learn takes in what the card says of its PIN tries. Cards that were
+// published are not changed but replaced.
+func (r *reader) learn(tries token.Tries) {
+	if r.card.OnCard == tries {
+		return
+	}
+	card := *r.card
+	card.OnCard = tries
+	r.card = &card
+	r.show("")
+}
+
+// refresh asks the card for its tries once more before it is let go: after a
+// right PIN its count is back at a maximum that nobody told us.
+func (r *reader) refresh() {
+	if r.conn == nil || r.card == nil || !r.card.Profile.EmptyVerifySafe {
+		return
+	}
+	if _, known := r.card.OnCard.Count(); known {
+		return
+	}
+	if _, err := r.lease(context.Background()); err != nil {
+		r.logger.Info("Asking the card for its tries", "error", err)
+	}
+}
+
+// connect connects unless the card is held.
+func (r *reader) connect(ctx context.Context) error {
+	if r.conn != nil {
+		return nil
+	}
+	conn, err := r.owner.cfg.System.Connect(ctx, r.name)
+	if err != nil {
+		return fmt.Errorf("connecting to the card: %w", err)
+	}
+	r.conn, r.clean = conn, false
+	return nil
+}
+
+// settle resets the card after a use and keeps it for a while; a card that
+// cannot be reset is let go.
+func (r *reader) settle() error {
+	if r.conn == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.owner.cfg.CommandTimeout)
+	defer cancel()
+	if err := r.conn.Reset(ctx); err != nil {
+		r.release()
+		return err
+	}
+	r.clean = true
+	r.idle.Reset(r.owner.cfg.Idle)
+	return nil
+}
+
+// release lets the card go, reset.
+func (r *reader) release() {
+	r.idle.Stop()
+	if r.conn == nil {
+		return
+	}
+	if err := r.conn.Disconnect(pcsc.Reset); err != nil {
+		r.logger.Info("Letting the card go", "error", err)
+	}
+	r.conn = nil
+}
+
+// bounded gives each command its own time; the caller's patience ended when
+// the transaction began.
+type bounded struct {
+	pcsc.Card
+	timeout time.Duration
+}
+
+// Transmit implements pcsc.Card.
+func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	return b.Card.Transmit(ctx, command)
+}

@@ -1,0 +1,108 @@
+package pivcard
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/hex"
+	"math/big"
+
+	"github.com/inkan-project/inkan/pcsc/apdu"
+)
+
+// Tags of the dynamic authentication template (SP 800-73-5 part 2 section 3.2.4).
+const (
+	tagTemplate  = 0x7C
+	tagChallenge = 0x81
+	tagResponse  = 0x82
+)
+
+// maxDigest is the longest hash that ECDSA takes here, in bytes (SHA-512).
+const maxDigest = 64
+
+// generalAuthenticate is GENERAL AUTHENTICATE (SP 800-73-5 part 2 section
+// 3.2.4) as it is used for signatures: the challenge is what the private key
+// operates on, the empty response asks for the result.
+func (c *Card) generalAuthenticate(command apdu.Command, fresh bool) ([]byte, apdu.SW) {
+	if !c.session.selected {
+		return nil, apdu.SWNotAllowed
+	}
+	k := c.key(Slot(command.P2))
+	if k == nil || k.keyType != KeyType(command.P1) {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if !c.session.allows(k.slot, fresh) {
+		return nil, apdu.SWSecurityStatus
+	}
+	response, err := apdu.Find(command.Data, tagTemplate, tagResponse)
+	if err != nil || len(response) != 0 {
+		return nil, apdu.SWWrongData
+	}
+	challenge, err := apdu.Find(command.Data, tagTemplate, tagChallenge)
+	if err != nil {
+		return nil, apdu.SWWrongData
+	}
+	signature, ok := k.sign(challenge)
+	if !ok {
+		return nil, apdu.SWWrongData
+	}
+	if err := c.truth.record(event{
+		Event: eventSign, Slot: k.slot.String(), SW: apdu.SWOK.String(),
+		Input: sha256Hex(challenge), Signature: sha256Hex(signature),
+	}); err != nil {
+		return nil, apdu.SWMemoryFailure
+	}
+	return apdu.AppendTLV(nil, tagTemplate, apdu.AppendTLV(nil, tagResponse, signature)), apdu.SWOK
+}
+
+// allows applies the PIN policies (SP 800-73-5 part 1 section 5.1).
+func (s *session) allows(slot Slot, fresh bool) bool {
+	switch slot {
+	case SlotCardAuth:
+		return true
+	case SlotAuthentication:
+		return s.verified
+	case SlotSignature:
+		return s.verified && fresh
+	}
+	return false
+}
+
+// sign applies the private key, or returns false for input that the key does
+// not take.
+func (k *key) sign(input []byte) ([]byte, bool) {
+	switch private := k.private.(type) {
+	case *rsa.PrivateKey:
+		return rsaRaw(private, input)
+	case *ecdsa.PrivateKey:
+		if len(input) == 0 || len(input) > maxDigest {
+			return nil, false
+		}
+		// FIPS 186-5 section 6.4.1: of a longer hash the left-most bits count.
+		signature, err := ecdsa.SignASN1(rand.Reader, private, input)
+		return signature, err == nil
+	}
+	return nil, false
+}
+
+// rsaRaw is RSASP1 (RFC 8017 section 5.2.1) with the Chinese remainder theorem,
+// over a block that the host has padded. Its time tells about the key: good
+// enough for a card that keeps its keys in a file, not for a real one.
+func rsaRaw(private *rsa.PrivateKey, block []byte) ([]byte, bool) {
+	m := new(big.Int).SetBytes(block)
+	if len(block) != private.Size() || m.Cmp(private.N) >= 0 || len(private.Primes) != 2 {
+		return nil, false
+	}
+	p, q := private.Primes[0], private.Primes[1]
+	m1 := new(big.Int).Exp(m, private.Precomputed.Dp, p)
+	m2 := new(big.Int).Exp(m, private.Precomputed.Dq, q)
+	m1.Sub(m1, m2).Mul(m1, private.Precomputed.Qinv).Mod(m1, p)
+	m2.Add(m2, m1.Mul(m1, q))
+	return m2.FillBytes(make([]byte, private.Size())), true
+}
+
+func sha256Hex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,66 @@
+package catalogue
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+func TestEveryReasonIsComplete(t *testing.T) {
+	placeholder := regexp.MustCompile(`\{[a-z_]+\}`)
+	for number := range inkanpb.Reason_name {
+		r := inkanpb.Reason(number)
+		if r == inkanpb.Reason_REASON_UNSPECIFIED {
+			continue
+		}
+		e := entry(r)
+		for what, text := range map[string]string{"en": e.GetEn(), "ja": e.GetJa(), "next_en": e.GetNextEn(), "next_ja": e.GetNextJa()} {
+			if text == "" {
+				t.Errorf("%s has no %s text", r, what)
+			}
+		}
+		en, ja := placeholder.FindAllString(e.GetEn(), -1), placeholder.FindAllString(e.GetJa(), -1)
+		slices.Sort(en)
+		slices.Sort(ja)
+		if !slices.Equal(slices.Compact(en), slices.Compact(ja)) {
+			t.Errorf("%s: English names %v, Japanese %v", r, en, ja)
+		}
+		if c := Status(r); c == codes.OK || c > codes.Unauthenticated {
+			t.Errorf("%s has gRPC code %v", r, c)
+		}
+		if Find(Name(r)) != r {
+			t.Errorf("%s is not found by its name %q", r, Name(r))
+		}
+	}
+}
+
+// A client library repeats UNAVAILABLE by itself: only the client's own
+// "cannot be reached" may have it.
+func TestNoAnswerOfTheServiceInvitesARepeat(t *testing.T) {
+	for number := range inkanpb.Reason_name {
+		r := inkanpb.Reason(number)
+		if Status(r) == codes.Unavailable && r != inkanpb.Reason_REASON_SERVICE_UNREACHABLE {
+			t.Errorf("%s answers UNAVAILABLE", r)
+		}
+	}
+}
+
+func TestFill(t *testing.T) {
+	values := map[string]string{"a": "1", "b": "{a}"}
+	for template, want := range map[string]string{
+		"plain":       "plain",
+		"{a} and {b}": "1 and {a}",
+		"{c}":         "?",
+		"open {a":     "open {a",
+		"":            "",
+	} {
+		if got := fill(template, maps.Clone(values)); got != want {
+			t.Errorf("fill(%q) = %q, want %q", template, got, want)
+		}
+	}
+}

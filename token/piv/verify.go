@@ -1,0 +1,107 @@
+package piv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/pcsc/apdu"
+	"github.com/inkan-project/inkan/token"
+)
+
+// VERIFY (SP 800-73-5 part 2 section 3.2.1).
+const (
+	referencePIN   = 0x80 // PIV Card Application PIN (part 1 table 4)
+	pinFieldLength = 8    // part 2 section 2.4.3: padded to 8 bytes …
+	pinPadding     = 0xFF // … with FF
+)
+
+// Tries asks by VERIFY without data where [Options].EmptyVerifySafe says that
+// this is free, and only for the PIN; else it sends nothing and the tries are
+// unknown. 9000 means that the PIN is verified and says nothing of the tries.
+func (t *Token) Tries(ctx context.Context, secret token.Secret) (tries token.Tries, verified bool, err error) {
+	if secret != token.SecretPIN || !t.options.EmptyVerifySafe {
+		return token.Tries{}, false, nil
+	}
+	if t.id == "" {
+		return token.Tries{}, false, errNotIdentified
+	}
+	sw, err := t.transmitOnce(ctx, []byte{0x00, insVerify, 0x00, referencePIN})
+	if err != nil {
+		return token.Tries{}, false, fault("asking for the tries left", err)
+	}
+	if n, ok := sw.Counter(); ok {
+		return token.KnownTries(n), false, nil
+	}
+	switch sw {
+	case apdu.SWOK:
+		return token.Tries{}, true, nil
+	case apdu.SWBlocked:
+		return token.KnownTries(0), false, nil
+	}
+	return token.Tries{}, false, nil
+}
+
+// Verify redeems the attempt for the card that [Token.Identify] found and
+// sends the PIN once. It returns an error, and has sent nothing, when no card
+// is identified, when the PIN cannot be one (a [*token.Error]; the attempt
+// stays as it was), or when the attempt is refused ([token.ErrAttempt]).
+func (t *Token) Verify(ctx context.Context, pin *token.PIN, attempt *token.Attempt) (token.Verdict, error) {
+	if t.id == "" {
+		return token.Verdict{}, errNotIdentified
+	}
+	if err := pin.Check(t.PINFormat()); err != nil {
+		return token.Verdict{}, err
+	}
+	command, err := pin.Command([]byte{0x00, insVerify, 0x00, referencePIN, pinFieldLength}, pinFieldLength, pinPadding)
+	if err != nil {
+		return token.Verdict{}, fmt.Errorf("building VERIFY: %w", err)
+	}
+	if err := attempt.Redeem(t.id, token.SecretPIN); err != nil {
+		return token.Verdict{}, err
+	}
+	sw, err := t.transmitOnce(ctx, command)
+	if err != nil {
+		return token.Verdict{Kind: token.VerdictNone, Cause: fault("verifying PIN", err)}, nil
+	}
+	v := verdictOf(sw, t.options.WrongWords)
+	if v.Kind == token.VerdictNone {
+		v.Cause = fault("verifying PIN", sw.Err())
+	}
+	return v, nil
+}
+
+// verdictOf reads a status word of VERIFY (SP 800-73-5 part 2 section 3.2.1;
+// 6984: ISO/IEC 7816-4 section 5.6). What is not known to be an answer about
+// the PIN is no verdict: the try stays spent and nobody is told "wrong".
+func verdictOf(sw apdu.SW, wrongWords []uint16) token.Verdict {
+	v := token.Verdict{SW: uint16(sw)}
+	n, counted := sw.Counter()
+	switch {
+	case sw == apdu.SWOK:
+		v.Kind = token.VerdictOK
+	case counted:
+		v.Kind, v.Tries = token.VerdictWrong, token.KnownTries(n)
+	case sw == apdu.SWBlocked, sw == apdu.SWRefDataUnusable:
+		v.Kind, v.Tries = token.VerdictBlocked, token.KnownTries(0)
+	case slices.Contains(wrongWords, uint16(sw)):
+		v.Kind = token.VerdictWrong
+	}
+	return v
+}
+
+// transmitOnce sends a VERIFY, past the exchange, which may send twice. The
+// answer to VERIFY is a status word alone: anything else may be a torn one, so
+// that its last two bytes mean nothing.
+func (t *Token) transmitOnce(ctx context.Context, command []byte) (apdu.SW, error) {
+	answer, err := t.card.Transmit(ctx, command)
+	if err == nil && len(answer) != 2 {
+		err = fmt.Errorf("answer of %d bytes to VERIFY: %w", len(answer), pcsc.ErrNoAnswer)
+	}
+	if err != nil {
+		t.id = ""
+		return 0, transportError{err}
+	}
+	return apdu.SW(uint16(answer[0])<<8 | uint16(answer[1])), nil
+}
