@@ -246,3 +246,42 @@ func TestOpenChecksTheLastThousandAndCheckAll(t *testing.T) {
 		})
 	}
 }
+
+func TestOpenNoticesThatAnOldRecordIsMissing(t *testing.T) {
+	m := &audittest.Memory{}
+	for _, r := range audittest.SampleRows(t, 1500) {
+		if r.Sequence == 10 {
+			continue
+		}
+		if err := m.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := audit.Open(t.Context(), audit.Config{Storage: m, Now: audittest.Clock()})
+	if token.KindOf(err) != token.KindDatabaseDamaged || !strings.Contains(err.Error(), "record 10 of") {
+		t.Errorf("Open() = %v, want DATABASE_DAMAGED naming record 10", err)
+	}
+}
+
+// TestTheFormatOfARecordNeverChanges holds body and hash of two records that
+// were made once; the hashes were computed by another program too.
+func TestTheFormatOfARecordNeverChanges(t *testing.T) {
+	const first = `{"time":"2026-11-20T09:00:01Z","kind":"intent","operation":"sign","uid":1001,"pid":1,` +
+		`"program":"/usr/bin/sample","card":"piv-00112233445566778899aabbccddeeff",` +
+		`"key":"piv-00112233445566778899aabbccddeeff.abababababababababababababababababababababababababababababababab",` +
+		`"algorithm":"RSA-PKCS1-SHA256","digest":"0000000000000000000000000000000000000000000000000000000000000000",` +
+		`"document":"入札書-1.pdf","tries":10}`
+	want := []string{
+		"307aa9717f0967a6929d8bdfeb17b1de08ebd5f4dca451164bf49910cd6c24f6",
+		"4dd6e78e8133cf9d167f683430f764efc5887c1e775e9edcfad958dd3f225dff",
+	}
+	rows := audittest.SampleRows(t, 2)
+	for i, row := range rows {
+		if got := fmt.Sprintf("%x", row.Hash); got != want[i] {
+			t.Errorf("hash of record %d = %s, want %s", row.Sequence, got, want[i])
+		}
+	}
+	if diff := cmp.Diff(first, string(rows[0].Body)); diff != "" {
+		t.Errorf("body of record 1 differs (-want +got):\n%s", diff)
+	}
+}

@@ -146,16 +146,18 @@ func (c *Caller) running() error {
 		return fmt.Errorf("polling process %d: %w", c.PID, err)
 	}
 	ready := 0
-	var inner error
-	err = raw.Control(func(fd uintptr) {
+	closed := raw.Control(func(fd uintptr) {
 		for {
-			ready, inner = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-			if !errors.Is(inner, unix.EINTR) {
+			ready, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			if !errors.Is(err, unix.EINTR) {
 				return
 			}
 		}
 	})
-	if err = errors.Join(err, inner); err != nil {
+	if closed != nil {
+		return fmt.Errorf("polling process %d: %w", c.PID, os.ErrClosed)
+	}
+	if err != nil {
 		return fmt.Errorf("polling process %d: %w", c.PID, err)
 	}
 	if ready != 0 {
@@ -207,7 +209,7 @@ func peerGroups(fd int) ([]uint32, error) {
 	for {
 		size := uint32(len(groups) * each)
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
-			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // getsockopt(2) has no wrapper for a list of gid_t; the kernel writes at most size bytes
 		count := int(size / each)
 		if errno == 0 {
 			return slices.Clip(groups[:count]), nil

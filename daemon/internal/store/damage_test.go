@@ -133,6 +133,30 @@ func TestACrashLosesNothing(t *testing.T) {
 	}
 }
 
+func TestADamagedLogIsLeftAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	s := openIn(t, dir)
+	appendRecords(t, openLog(t, s), 1, 20)
+	mustExec(t, s, "UPDATE audit SET body = x'7b7d' WHERE sequence = 7")
+	crashed := snapshot(t, dir)
+	closeStore(t, s)
+	closed := snapshot(t, dir)
+	for name, files := range map[string]map[string]string{"closed": closed, "after a crash": crashed} {
+		t.Run(name, func(t *testing.T) {
+			dir := restore(t, files)
+			s := openIn(t, dir)
+			_, err := audit.Open(t.Context(), audit.Config{Storage: s.Audit(), Now: audittest.Clock()})
+			if token.KindOf(err) != token.KindDatabaseDamaged || !strings.Contains(err.Error(), "record 7 ") {
+				t.Errorf("opening log = %v, want DATABASE_DAMAGED naming record 7", err)
+			}
+			closeStore(t, s)
+			if after := snapshot(t, dir); !cmp.Equal(files, withoutEmpty(after)) {
+				t.Error("a file was changed, made or removed")
+			}
+		})
+	}
+}
+
 func TestAFlippedBitIsFoundOrChangesNothing(t *testing.T) {
 	closed, _ := images(t)
 	want := listAll(t, restore(t, closed))
@@ -194,7 +218,7 @@ func TestAnEditedRowOfTheRegisterIsNamed(t *testing.T) {
 			if err := s.Register().Save(t.Context(), card); err != nil {
 				t.Fatal(err)
 			}
-			mustExec(t, s.writer, edit)
+			mustExec(t, s, edit)
 			_, err := s.Register().Cards(t.Context())
 			if token.KindOf(err) != token.KindDatabaseDamaged || !strings.Contains(err.Error(), named) {
 				t.Errorf("Cards() = %v, want DATABASE_DAMAGED naming %s", err, named)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -47,7 +48,12 @@ func asOpenError(path string, err error) error {
 	case isDamage(err):
 		return damaged("%s cannot be read", fileName).Because(err)
 	}
-	return token.NewError(token.KindStateNotWritable, "path", path, "detail", cause(err)).Because(err)
+	return notWritable(path, cause(err)).Because(err)
+}
+
+// notWritable names the directory of the database.
+func notWritable(path, detail string) *token.Error {
+	return token.NewError(token.KindStateNotWritable, "path", filepath.Dir(path), "detail", detail)
 }
 
 // asRunError gives an error of a query or a write its kind where it has one.

@@ -57,8 +57,23 @@ func prepareFile(ctx context.Context, path string, readOnly bool) error {
 		// SQLite would read the missing bytes as zeros.
 		return damaged("%s ends within a page", fileName)
 	}
-	if !readOnly && info.Mode().Perm()&^fileMode != 0 {
-		return os.Chmod(path, fileMode)
+	if readOnly {
+		return nil
+	}
+	if info.Mode().Perm()&^fileMode != 0 {
+		if err := os.Chmod(path, fileMode); err != nil {
+			return err
+		}
+	}
+	return writable(filepath.Dir(path), path)
+}
+
+// writable asks the kernel whether this process may write, without writing.
+func writable(names ...string) error {
+	for _, name := range names {
+		if err := unix.Faccessat(unix.AT_FDCWD, name, unix.W_OK, unix.AT_EACCESS); err != nil {
+			return fmt.Errorf("asking to write to %s: %w", filepath.Base(name), err)
+		}
 	}
 	return nil
 }
@@ -91,7 +106,7 @@ func readStart(name string, n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	content := make([]byte, n)
 	_, err = io.ReadFull(f, content)
 	return content, err
@@ -150,7 +165,7 @@ func writeSchema(ctx context.Context, draft string) (err error) {
 	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA page_size = %d; PRAGMA application_id = %d", pageSize, applicationID)); err != nil {
 		return fmt.Errorf("making database: %w", err)
 	}
-	if _, err := db.ExecContext(ctx, schema+fmt.Sprintf("PRAGMA user_version = %d; PRAGMA journal_mode = wal", schemaVersion)); err != nil {
+	if _, err := db.ExecContext(ctx, fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT; PRAGMA journal_mode = wal", schema, schemaVersion)); err != nil {
 		return fmt.Errorf("making tables: %w", err)
 	}
 	return nil

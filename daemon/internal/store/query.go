@@ -37,15 +37,16 @@ func readAll[T any](ctx context.Context, statement *sql.Stmt, scan func(scanner)
 
 // preparer prepares statements until one fails.
 type preparer struct {
-	ctx context.Context //nolint:containedctx // lives as long as one call of connect
+	ctx context.Context //nolint:containedctx // lives as long as the call that made it
+	db  *sql.DB
 	err error
 }
 
-func (p *preparer) prepare(db *sql.DB, query string) *sql.Stmt {
+func (p *preparer) prepare(query string) *sql.Stmt {
 	if p.err != nil {
 		return nil
 	}
-	statement, err := db.PrepareContext(p.ctx, query)
+	statement, err := p.db.PrepareContext(p.ctx, query)
 	if err != nil {
 		p.err = fmt.Errorf("preparing statement: %w", err)
 	}

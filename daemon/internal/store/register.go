@@ -20,56 +20,56 @@ var _ register.Storage = (*Register)(nil)
 // Register is the storage of the register: a [register.Storage].
 type Register struct {
 	store                    *Store
-	saveCard, saveKey        *sql.Stmt // nil if read-only
 	card, cards, key, keysOf *sql.Stmt
 }
 
 const (
 	cardColumns = "SELECT id, serial, application, virtual, first_seen, last_seen, company, hash FROM card "
 	keyColumns  = "SELECT id, card, slot, label, spki, certificate, pin_policy, hash FROM card_key "
+
+	saveCard = `INSERT INTO card (id, serial, application, virtual, first_seen, last_seen, company, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET serial = excluded.serial, application = excluded.application,
+		virtual = excluded.virtual, first_seen = excluded.first_seen, last_seen = excluded.last_seen,
+		company = excluded.company, hash = excluded.hash`
+	saveKey = `INSERT INTO card_key (id, card, slot, label, spki, certificate, pin_policy, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET card = excluded.card, slot = excluded.slot, label = excluded.label,
+		spki = excluded.spki, certificate = excluded.certificate, pin_policy = excluded.pin_policy,
+		hash = excluded.hash`
 )
 
 func newRegister(ctx context.Context, s *Store) (*Register, error) {
 	r := &Register{store: s}
-	p := preparer{ctx: ctx}
-	if s.writer != nil {
-		r.saveCard = p.prepare(s.writer, `INSERT INTO card VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET serial = excluded.serial, application = excluded.application,
-			virtual = excluded.virtual, first_seen = excluded.first_seen, last_seen = excluded.last_seen,
-			company = excluded.company, hash = excluded.hash`)
-		r.saveKey = p.prepare(s.writer, `INSERT INTO card_key VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET card = excluded.card, slot = excluded.slot, label = excluded.label,
-			spki = excluded.spki, certificate = excluded.certificate, pin_policy = excluded.pin_policy,
-			hash = excluded.hash WHERE hash <> excluded.hash`)
-	}
-	r.card = p.prepare(s.readers, cardColumns+"WHERE id = ?")
-	r.cards = p.prepare(s.readers, cardColumns+"ORDER BY first_seen, id")
-	r.key = p.prepare(s.readers, keyColumns+"WHERE id = ?")
-	r.keysOf = p.prepare(s.readers, keyColumns+"WHERE card = ? ORDER BY slot, id")
+	p := preparer{ctx: ctx, db: s.readers}
+	r.card = p.prepare(cardColumns + "WHERE id = ?")
+	r.cards = p.prepare(cardColumns + "ORDER BY first_seen, id")
+	r.key = p.prepare(keyColumns + "WHERE id = ?")
+	r.keysOf = p.prepare(keyColumns + "WHERE card = ? ORDER BY slot, id")
 	return r, p.err
 }
 
 // Save implements register.Storage.
 func (r *Register) Save(ctx context.Context, c register.Card) error {
-	return r.store.write(ctx, func(ctx context.Context, db *sql.DB) error {
-		tx, err := db.BeginTx(ctx, nil)
+	return r.store.write(ctx, func(ctx context.Context, w *writer) error {
+		tx, err := w.db.BeginTx(ctx, nil)
 		if err != nil {
 			return fmt.Errorf("beginning: %w", err)
 		}
-		if err := r.save(ctx, tx, c); err != nil {
+		if err := w.save(ctx, tx, c); err != nil {
 			return errors.Join(err, tx.Rollback())
 		}
 		return tx.Commit()
 	})
 }
 
-func (r *Register) save(ctx context.Context, tx *sql.Tx, c register.Card) error {
+func (w *writer) save(ctx context.Context, tx *sql.Tx, c register.Card) error {
 	hash := cardHash(c)
-	if _, err := tx.StmtContext(ctx, r.saveCard).ExecContext(ctx, string(c.ID), c.Serial, c.Application, c.Virtual,
+	if _, err := tx.StmtContext(ctx, w.saveCard).ExecContext(ctx, string(c.ID), c.Serial, c.Application, c.Virtual,
 		c.FirstSeen.UnixNano(), c.LastSeen.UnixNano(), c.Company, hash[:]); err != nil {
 		return err
 	}
-	saveKey := tx.StmtContext(ctx, r.saveKey)
+	saveKey := tx.StmtContext(ctx, w.saveKey)
 	for _, k := range c.Keys {
 		hash := keyHash(c.ID, k)
 		if _, err := saveKey.ExecContext(ctx, string(k.ID), string(c.ID), k.Slot, k.Label, k.SPKI, k.Certificate,

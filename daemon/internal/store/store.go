@@ -7,7 +7,9 @@
 // does not check the chain of the log: package audit does.
 //
 // A caller holds the lock on the state directory before [Open], makes that
-// directory (nobody else may write to it), and calls [Store.Close] last.
+// directory (nobody else may write to it), checks what it read before the first
+// write, and calls [Store.Close] last. Until the first write the database is
+// only read: if the log turns out to be damaged, the files stay as they are.
 package store
 
 import (
@@ -18,11 +20,9 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
-
-	"github.com/inkan-project/inkan/token"
 )
 
 // Config says where the database is.
@@ -36,11 +36,15 @@ type Config struct {
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	writer   *sql.DB // one connection; nil if read-only
+	path     string
+	readOnly bool
 	readers  *sql.DB
 	audit    *Audit
 	register *Register
-	broken   atomic.Pointer[error] // why nothing is written any more
+
+	mu     sync.Mutex // guards the fields that follow; held while writing
+	writer *writer    // nil before the first write
+	broken error      // why nothing is written any more
 }
 
 // readConnections is how many reads may run at once: lists for people, beside
@@ -54,6 +58,10 @@ const readConnections = 2
 //     was made by a newer one; it is left as it is;
 //   - STATE_NOT_WRITABLE (metadata path, detail) if the directory or the file
 //     cannot be used, or the disk is full.
+//
+// A process that writes opens one Store and never opens the file otherwise:
+// closing any descriptor of it would drop the locks that SQLite holds
+// (https://sqlite.org/howtocorrupt.html section 2.2).
 func Open(ctx context.Context, c Config) (*Store, error) {
 	path := filepath.Join(c.Dir, fileName)
 	s, err := open(ctx, path, c.ReadOnly)
@@ -70,31 +78,17 @@ func open(ctx context.Context, path string, readOnly bool) (*Store, error) {
 	if err := inspect(ctx, path); err != nil {
 		return nil, err
 	}
-	if !readOnly {
-		if err := reserveWAL(path); err != nil {
-			return nil, err
-		}
-	}
-	s := &Store{}
-	if err := s.connect(ctx, path, readOnly); err != nil {
+	s := &Store{path: path, readOnly: readOnly}
+	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// connect opens the connections and prepares all statements.
-func (s *Store) connect(ctx context.Context, path string, readOnly bool) error {
+// connect opens the connections that read.
+func (s *Store) connect(ctx context.Context) error {
 	var err error
-	if !readOnly {
-		if s.writer, err = sql.Open("sqlite", writerName(path)); err != nil {
-			return fmt.Errorf("opening database for writing: %w", err)
-		}
-		s.writer.SetMaxOpenConns(1)
-		if err := settle(ctx, s.writer); err != nil {
-			return err
-		}
-	}
-	if s.readers, err = sql.Open("sqlite", readerName(path)); err != nil {
+	if s.readers, err = sql.Open("sqlite", readerName(s.path)); err != nil {
 		return fmt.Errorf("opening database for reading: %w", err)
 	}
 	s.readers.SetMaxOpenConns(readConnections)
@@ -104,38 +98,6 @@ func (s *Store) connect(ctx context.Context, path string, readOnly bool) error {
 	}
 	s.register, err = newRegister(ctx, s)
 	return err
-}
-
-// settle makes sure that the writer's settings took effect, and writes once:
-// a database that cannot be written is better known now than at the first
-// signature, and the first write after a start costs two syncs more than the
-// others (the header of the write-ahead log and the directory).
-func settle(ctx context.Context, writer *sql.DB) error {
-	var journal string
-	var synchronous int
-	if err := writer.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal); err != nil {
-		return fmt.Errorf("reading journal mode: %w", err)
-	}
-	if err := writer.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
-		return fmt.Errorf("reading synchronous mode: %w", err)
-	}
-	if journal != "wal" || synchronous != 2 {
-		return fmt.Errorf("database works with journal_mode %s and synchronous %d, not wal and 2", journal, synchronous)
-	}
-	if _, err := writer.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion)); err != nil {
-		return fmt.Errorf("writing to the database: %w", err)
-	}
-	return nil
-}
-
-// writerName is the data source of the one connection that writes.
-//
-// synchronous 2 (FULL) syncs the write-ahead log at each commit; mode=rw never
-// makes a file; a checkpoint, which costs two syncs more, comes every
-// checkpointPages pages.
-func writerName(path string) string {
-	return sourceName(path, "rw", fmt.Sprintf("synchronous(2);wal_autocheckpoint(%d)", checkpointPages)) +
-		"&_txlock=immediate"
 }
 
 // readerName is the data source of connections that cannot write.
@@ -158,34 +120,23 @@ func (s *Store) Audit() *Audit { return s.audit }
 // Register returns the storage of the register.
 func (s *Store) Register() *Register { return s.register }
 
-// Close ends all connections, the writer's last: it puts the write-ahead log
-// into the database and removes it.
+// Close ends all connections, the writer's last: if there was one, it puts the
+// write-ahead log into the database and removes it.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == nil {
+		s.broken = errors.New("the database is closed")
+	}
 	var errs []error
-	for _, db := range []*sql.DB{s.readers, s.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	if s.readers != nil {
+		errs = append(errs, s.readers.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.db.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("closing database: %w", err)
 	}
 	return nil
-}
-
-// write runs one write on the only writing connection. It is not cancelled
-// half-way. After an I/O error or damage nothing is written any more: what a
-// failed sync left on the disk is unknown.
-func (s *Store) write(ctx context.Context, f func(context.Context, *sql.DB) error) error {
-	if s.writer == nil {
-		return token.Errorf(token.KindStateNotWritable, "the database is open for reading only")
-	}
-	if broken := s.broken.Load(); broken != nil {
-		return fmt.Errorf("an earlier write failed: %w", *broken)
-	}
-	err := asRunError(f(context.WithoutCancel(ctx), s.writer))
-	if err != nil && isFatal(err) {
-		s.broken.CompareAndSwap(nil, &err)
-	}
-	return err
 }

@@ -242,14 +242,14 @@ func (l *Listener) Addr() net.Addr {
 
 // Close removes the socket's file if it is still ours, then stops listening.
 // In this order no successor is harmed: as long as we listen it takes the path
-// for used. Later calls return an error that is [net.ErrClosed].
+// for used. Later calls do nothing.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		if now, err := os.Lstat(l.path); err == nil && os.SameFile(l.made, now) {
 			_ = os.Remove(l.path)
 		}
 	})
-	if err := l.UnixListener.Close(); err != nil {
+	if err := l.UnixListener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("closing %s: %w", l.path, err)
 	}
 	return nil

@@ -82,8 +82,11 @@ func TestNothingIsLeftBesideTheSocketAndNothingAfterClose(t *testing.T) {
 	if got := names(t, dir); got != "" {
 		t.Errorf("files after Close = %q, want none", got)
 	}
-	if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("second Close() = %v, want net.ErrClosed", err)
+	if err := ln.Close(); err != nil {
+		t.Errorf("second Close() = %v", err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept() after Close = %v, want net.ErrClosed", err)
 	}
 }
 
@@ -158,14 +161,14 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 }
 
 func TestWhatIsNotASocketIsNeverTouched(t *testing.T) {
-	make := map[string]func(path string) error{
+	others := map[string]func(path string) error{
 		"regular file":       func(p string) error { return os.WriteFile(p, []byte("keep"), 0o600) },
 		"directory":          func(p string) error { return os.Mkdir(p, 0o700) },
 		"named pipe":         func(p string) error { return syscall.Mkfifo(p, 0o600) },
 		"symbolic link":      func(p string) error { return os.Symlink("/nonexistent", p) },
 		"link to the socket": func(p string) error { return os.Symlink("stale.sock", p) },
 	}
-	for name, put := range make {
+	for name, put := range others {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			makeStale(t, "unix", filepath.Join(dir, "stale.sock"))

@@ -1,6 +1,7 @@
 package pivcard
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/inkan-project/inkan/pcsc/apdu"
@@ -16,7 +17,7 @@ func BenchmarkVerifyAndSign(b *testing.B) {
 	defer c.Close()
 	for name, command := range map[string]apdu.Command{
 		"P-256":    signCommand(SlotAuthentication, P256, make([]byte, 32)),
-		"RSA-2048": signCommand(SlotSignature, RSA2048, make([]byte, 256)),
+		"RSA-2048": signCommand(SlotSignature, RSA2048, bytes.Repeat([]byte{0x01}, 256)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			frame, err := command.Bytes()

@@ -43,7 +43,7 @@ func (m *Memory) Tail(ctx context.Context) (audit.Row, uint64, error) {
 }
 
 // Append implements audit.Storage.
-func (m *Memory) Append(_ context.Context, row audit.Row) error {
+func (m *Memory) Append(ctx context.Context, row audit.Row) error {
 	if m.Fault != nil {
 		if kept, err := m.Fault(row); err != nil {
 			if kept {
@@ -51,6 +51,9 @@ func (m *Memory) Append(_ context.Context, row audit.Row) error {
 			}
 			return err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return m.insert(row)
 }

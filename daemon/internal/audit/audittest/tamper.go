@@ -25,7 +25,7 @@ func testTamper(t *testing.T, load Load) {
 	if err := check(t, load, good); err != nil {
 		t.Fatalf("log before any change: %v", err)
 	}
-	list := slices.Concat(byteEdits(good), columnEdits(good), moves(good))
+	list := slices.Concat(byteEdits(good[:3]), columnEdits(good), moves(good), forks(t, good))
 	for _, c := range list {
 		err := check(t, load, c.rows)
 		named := fmt.Sprintf("record %d of the log", c.bad)
@@ -126,6 +126,25 @@ func moves(good []audit.Row) (list []tampering) {
 				list = append(list, tampering{fmt.Sprintf("rows %d and %d swapped", n, j+1), renumber(swapped), n})
 			}
 		}
+	}
+	return list
+}
+
+// forks replaces a row by one that was made for its place, hash and all. The
+// row behind it shows that. For the newest row a chain cannot.
+func forks(t *testing.T, good []audit.Row) (list []tampering) {
+	for i := range good[:len(good)-1] {
+		m := &Memory{rows: copyRows(good[:i])}
+		l, err := audit.Open(t.Context(), audit.Config{Storage: m, Now: Clock()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Append(t.Context(), audit.Record{Kind: audit.KindEvent, Detail: "forged"}); err != nil {
+			t.Fatal(err)
+		}
+		rows := copyRows(good)
+		rows[i] = m.Rows()[i]
+		list = append(list, tampering{fmt.Sprintf("row %d forged", i+1), rows, uint64(i + 2)})
 	}
 	return list
 }

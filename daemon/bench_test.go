@@ -1,0 +1,257 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/pcsc/virtual"
+	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/pinpage"
+	"github.com/inkan-project/inkan/token/piv"
+)
+
+// measure runs f b.N times and reports the median beside the mean: the goals
+// are about the median. A round of everything that is compared is taken in
+// turn, so that a slow spell of the machine meets all of them.
+func measure(b *testing.B, f func()) {
+	b.Helper()
+	took := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		begin := time.Now()
+		f()
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns/op")
+}
+
+// BenchmarkSign compares a signature through the service with its parts. The
+// goal for each key: p50 <= empty RPC + card alone + two barriers + 150 us;
+// .ci/bench-check holds it with twice the slack.
+func BenchmarkSign(b *testing.B) {
+	h := newBenchHouse(b)
+	b.Run("9a-PIN-delivered", func(b *testing.B) { measure(b, func() { h.sign(b, "9a") }) })
+	b.Run("9e-no-PIN", func(b *testing.B) { measure(b, func() { h.sign(b, "9e") }) })
+	b.Run("empty-RPC", func(b *testing.B) { measure(b, func() { h.empty(b) }) })
+	b.Run("card-alone-9a", func(b *testing.B) { measure(b, func() { h.alone(b, "9a") }) })
+	b.Run("card-alone-9e", func(b *testing.B) { measure(b, func() { h.alone(b, "9e") }) })
+	b.Run("two-barriers", func(b *testing.B) { measure(b, func() { h.barrier(b); h.barrier(b) }) })
+}
+
+// benchHouse is a running service and, beside it, its parts on their own.
+type benchHouse struct {
+	signing inkanpb.SigningServiceClient
+	health  healthpb.HealthClient
+	keys    map[string]*inkanpb.Key
+
+	reader *virtual.System // of the card alone
+	own    map[string]token.Key
+	page   []byte
+	guard  *pinguard.Guard
+	log    *audit.Log
+}
+
+// delivered is a prompter whose PIN is there already.
+type delivered struct{}
+
+func (delivered) Ask(context.Context, prompt.Request) (prompt.Answer, error) {
+	page := make([]byte, token.PINPageMin)
+	copy(page[token.PINHeadroom:], pivcard.DemoPIN)
+	pin, err := token.NewPIN(page, len(pivcard.DemoPIN), nil)
+	return prompt.Answer{PIN: pin, Source: prompt.SourcePrompt}, err
+}
+
+func newBenchHouse(b *testing.B) *benchHouse {
+	b.Helper()
+	dir := b.TempDir()
+	h := &benchHouse{page: make([]byte, token.PINPageMin), keys: map[string]*inkanpb.Key{}}
+	h.serve(b, dir)
+	h.reader = insert(b, filepath.Join(dir, "alone"))
+	var err error
+	parts := Options{Now: time.Now, Config: Config{StateDir: b.TempDir()}}
+	rec, err := openRecords(b.Context(), parts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h.guard, h.log = rec.guard, rec.log
+	b.Cleanup(func() { _ = rec.close() })
+	return h
+}
+
+func insert(b *testing.B, dir string) *virtual.System {
+	b.Helper()
+	card, err := pivcard.Open(pivcard.Options{Dir: dir, Keys: map[pivcard.Slot]pivcard.KeyType{
+		pivcard.SlotAuthentication: pivcard.P256, pivcard.SlotCardAuth: pivcard.P256,
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = card.Close() })
+	reader := virtual.New(virtual.Options{})
+	if err := reader.Insert(virtual.DefaultReader, card); err != nil {
+		b.Fatal(err)
+	}
+	return reader
+}
+
+// serve starts the service and connects to it as any program would.
+func (h *benchHouse) serve(b *testing.B, dir string) {
+	b.Helper()
+	socket := filepath.Join(dir, "inkan.sock")
+	ctx, stop := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Options{
+			Config: Config{StateDir: filepath.Join(dir, "state"), Socket: socket}, Virtual: true, Version: "bench",
+			System: insert(b, filepath.Join(dir, "card")), Logger: slog.New(slog.DiscardHandler),
+			Ready: func() { close(ready) }, prompter: delivered{},
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		b.Fatal(err)
+	}
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close(); stop(); <-ended })
+	h.signing, h.health = inkanpb.NewSigningServiceClient(conn), healthpb.NewHealthClient(conn)
+	watch, err := inkanpb.NewStatusServiceClient(conn).WatchStatus(ctx, &inkanpb.WatchStatusRequest{})
+	for err == nil && len(h.keys) == 0 {
+		if _, err = watch.Recv(); err != nil {
+			break
+		}
+		var list *inkanpb.ListKeysResponse
+		if list, err = h.signing.ListKeys(ctx, &inkanpb.ListKeysRequest{}); err != nil {
+			break
+		}
+		for _, k := range list.GetKeys() {
+			h.keys[k.GetSlot()] = k
+		}
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (h *benchHouse) sign(b *testing.B, slot string) {
+	_, err := h.signing.Sign(b.Context(), &inkanpb.SignRequest{
+		KeyId: h.keys[slot].GetId(), Algorithm: inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256, Digest: make([]byte, 32),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (h *benchHouse) empty(b *testing.B) {
+	if _, err := h.health.Check(b.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// alone is what the card and the check of its signature cost, without
+// service, journal or log.
+func (h *benchHouse) alone(b *testing.B, slot string) {
+	ctx := b.Context()
+	conn, err := h.reader.Connect(ctx, virtual.DefaultReader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = conn.Disconnect(0) }()
+	tok := piv.Open(conn, piv.Options{Extended: true, EmptyVerifySafe: true})
+	id, err := tok.Identify(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := h.aloneKey(b, tok, slot)
+	if _, _, err := tok.Tries(ctx, token.SecretPIN); err != nil {
+		b.Fatal(err)
+	}
+	if slot == "9a" {
+		copy(h.page[token.PINHeadroom:], pivcard.DemoPIN)
+		pin, err := token.NewPIN(h.page, len(pivcard.DemoPIN), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if v, err := tok.Verify(ctx, pin, token.NewAttempt(id.Card, token.SecretPIN, 1)); err != nil || v.Kind != token.VerdictOK {
+			b.Fatal(v, err)
+		}
+	}
+	digest := make([]byte, 32)
+	sig, err := tok.Sign(ctx, key, token.ECDSASHA256, digest)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := token.CheckSignature(key.Public, token.ECDSASHA256, digest, sig); err != nil {
+		b.Fatal(err)
+	}
+	if err := conn.Reset(ctx); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// barrier is one durable slot beside one durable record.
+func (h *benchHouse) barrier(b *testing.B) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := h.guard.Mark(pinguard.AuditMark{}); err != nil {
+			b.Error(err)
+		}
+	})
+	if _, err := h.log.Append(b.Context(), audit.Record{Kind: audit.KindEvent, Operation: "bench"}); err != nil {
+		b.Fatal(err)
+	}
+	wg.Wait()
+}
+
+// aloneKey reads a key of the card alone, once: that is not part of signing.
+func (h *benchHouse) aloneKey(b *testing.B, tok *piv.Token, slot string) token.Key {
+	if h.own == nil {
+		keys, err := tok.Keys(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.own = map[string]token.Key{}
+		for _, k := range keys {
+			h.own[k.Slot] = k
+		}
+	}
+	return h.own[slot]
+}
+
+// BenchmarkPIN is what taking a PIN out of a descriptor costs, by kind of
+// page.
+func BenchmarkPIN(b *testing.B) {
+	for _, kind := range []string{pinpage.KindSecret, pinpage.KindLocked} {
+		b.Run(kind, func(b *testing.B) {
+			pages, err := pinpage.Open(kind)
+			if err != nil {
+				b.Fatal(err)
+			}
+			fd := memfd(b, pivcard.DemoPIN)
+			measure(b, func() {
+				pin, err := pages.ReadFD(fd, len(pivcard.DemoPIN))
+				if err != nil {
+					b.Fatal(err)
+				}
+				pin.Wipe()
+			})
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/inkan-project/inkan/token"
+)
+
+// Config is everything that can be set. Zero values mean the default named.
+type Config struct {
+	// StateDir holds the PIN-try journal, the log and the register. It belongs
+	// to inkand's user alone. Default /var/lib/inkan.
+	StateDir string `toml:"state_dir"`
+	// Socket is where programs call (gRPC). Default /run/inkan/inkan.sock.
+	Socket string `toml:"socket"`
+	// PINSocket is where PIN agents connect. Default: pin.sock beside Socket.
+	PINSocket string `toml:"pin_socket"`
+	// SignerGroup is the group whose members sign. Default "inkan".
+	SignerGroup string `toml:"signer_group"`
+	// PromptGroup is the group of the trusted prompt helper. Default
+	// "inkan-prompt".
+	PromptGroup string `toml:"prompt_group"`
+	// AllowVirtual false refuses virtual cards whatever the command line says.
+	// Default: as the command line says.
+	AllowVirtual *bool `toml:"allow_virtual"`
+
+	PIN     PINConfig     `toml:"pin"`
+	Card    CardConfig    `toml:"card"`
+	Virtual VirtualConfig `toml:"virtual"`
+}
+
+// PINConfig is about PIN entry.
+type PINConfig struct {
+	// ProgramSource lets programs give PINs (--pin-fd, SDK), but never for the
+	// last three tries. Default false.
+	ProgramSource bool `toml:"program_source"`
+	// PromptTimeout is the time to enter a PIN, for example "2m" (the default).
+	PromptTimeout Duration `toml:"prompt_timeout"`
+	// Memory forces where PINs are kept: "memfd_secret" or "mlock". Default:
+	// memfd_secret where the kernel has it, else mlock.
+	Memory string `toml:"memory"`
+}
+
+// CardConfig is about all cards.
+type CardConfig struct {
+	// Idle is how long a card is kept after a use. Default "5s".
+	Idle Duration `toml:"idle"`
+	// CommandTimeout is how long one command may take. Default "30s".
+	CommandTimeout Duration `toml:"command_timeout"`
+}
+
+// VirtualConfig is about the embedded virtual card.
+type VirtualConfig struct {
+	// Keys says which slots the card is made with on first start: slot to key
+	// type, for example {"9a" = "P-256", "9c" = "RSA-2048"}.
+	Keys map[string]string `toml:"keys"`
+}
+
+// Duration is a time span, written as "5s" or "2m30s".
+type Duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v <= 0 {
+		return fmt.Errorf("%q is not a time span such as \"5s\" or \"2m\"", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// maxConfig is the largest configuration file that is read, in bytes.
+const maxConfig = 64 << 10
+
+// Load reads a configuration file strictly: a key that is not known is an
+// error with its line. Errors are [*token.Error] of kind KindConfigInvalid.
+func Load(path string) (Config, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Config{}, invalid("%v", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxConfig {
+		return Config{}, invalid("%s is not a file of at most %d bytes", path, maxConfig)
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the administrator names the file
+	if err != nil {
+		return Config{}, invalid("%v", err)
+	}
+	var cfg Config
+	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := decoder.Decode(&cfg); err != nil {
+		return Config{}, invalid("%s: %s", path, explain(err))
+	}
+	return cfg, cfg.check()
+}
+
+// explain says where a configuration is wrong, on one line.
+func explain(err error) string {
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		var all []string
+		for _, e := range strict.Errors {
+			row, column := e.Position()
+			all = append(all, fmt.Sprintf("line %d, column %d: there is no setting %q", row, column, strings.Join(e.Key(), ".")))
+		}
+		return strings.Join(all, "; ")
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, column := e.Position()
+		return fmt.Sprintf("line %d, column %d: %v", row, column, err)
+	}
+	return err.Error()
+}
+
+// check returns KindConfigInvalid for values that cannot work.
+func (c Config) check() error {
+	for name, path := range map[string]string{"state_dir": c.StateDir, "socket": c.Socket, "pin_socket": c.PINSocket} {
+		if path != "" && !filepath.IsAbs(path) {
+			return invalid("%s = %q is not an absolute path", name, path)
+		}
+	}
+	if m := c.PIN.Memory; m != "" && m != "memfd_secret" && m != "mlock" {
+		return invalid("pin.memory = %q is neither \"memfd_secret\" nor \"mlock\"", m)
+	}
+	if _, err := c.Virtual.layout(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// withDefaults fills in what was not set.
+func (c Config) withDefaults() Config {
+	set := func(value *string, def string) {
+		if *value == "" {
+			*value = def
+		}
+	}
+	set(&c.StateDir, "/var/lib/inkan")
+	set(&c.Socket, "/run/inkan/inkan.sock")
+	set(&c.PINSocket, filepath.Join(filepath.Dir(c.Socket), "pin.sock"))
+	set(&c.SignerGroup, "inkan")
+	set(&c.PromptGroup, "inkan-prompt")
+	span := func(value *Duration, def time.Duration) {
+		if *value == 0 {
+			*value = Duration(def)
+		}
+	}
+	span(&c.PIN.PromptTimeout, 2*time.Minute)
+	span(&c.Card.Idle, 5*time.Second)
+	span(&c.Card.CommandTimeout, 30*time.Second)
+	return c
+}
+
+func invalid(format string, args ...any) error {
+	return token.Errorf(token.KindConfigInvalid, format, args...)
+}

@@ -1,0 +1,236 @@
+// Package daemon puts inkand together: configuration in, a running service
+// out.
+//
+// It guarantees that the state directory is locked before anything is opened
+// or bound, that journal, log and register hold together before a card is
+// touched, and that a stop lets running work end, resets the cards and closes
+// the journal, in that order. A caller runs one Run per process and ends it by
+// its context.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/broker"
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/peer"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/policy"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/daemon/internal/register"
+	"github.com/inkan-project/inkan/daemon/internal/rpc"
+	"github.com/inkan-project/inkan/daemon/internal/store"
+	"github.com/inkan-project/inkan/daemon/internal/unixsock"
+	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/pinpage"
+)
+
+// stopTime is how long calls under way may take when the service stops.
+const stopTime = 10 * time.Second
+
+// Options is what the command line adds to a Config.
+type Options struct {
+	Config  Config
+	Virtual bool   // offer the embedded virtual card
+	Version string // of this inkand
+	Logger  *slog.Logger
+	Ready   func()           // called once calls are answered; nil = nobody waits
+	Now     func() time.Time // nil = the clock of this PC
+	// System takes the place of the readers; nil = as Virtual says. Tests use it.
+	System pcsc.System
+	// prompter takes the place of the PIN socket's agents in benchmarks.
+	prompter broker.Prompter
+}
+
+// Run runs the service until ctx ends and returns nil then. Other errors are
+// [*token.Error] where a person can do something about them.
+func Run(ctx context.Context, o Options) error {
+	o.Config = o.Config.withDefaults()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Virtual && o.Config.AllowVirtual != nil && !*o.Config.AllowVirtual {
+		return invalid("allow_virtual = false, but --virtual was given")
+	}
+	if err := errors.Join(o.Config.check(), checkEnvironment(os.Environ())); err != nil {
+		return err
+	}
+	state, err := openState(o.Config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer closing(o.Logger, "state directory", state.Close)
+	return runLocked(ctx, o)
+}
+
+// closing closes something at the end, where an error can only be told.
+func closing(logger *slog.Logger, what string, closeIt func() error) {
+	if err := closeIt(); err != nil {
+		logger.Error("Closing "+what, "error", err)
+	}
+}
+
+// records is everything on the disk.
+type records struct {
+	store    *store.Store
+	log      *audit.Log
+	register *register.Register
+	guard    *pinguard.Guard
+	found    pinguard.Recovery
+}
+
+// openRecords opens and checks all that is on the disk.
+func openRecords(ctx context.Context, o Options) (r records, err error) {
+	if r.store, err = store.Open(ctx, store.Config{Dir: o.Config.StateDir}); err != nil {
+		return r, err
+	}
+	if r.log, err = audit.Open(ctx, audit.Config{Storage: r.store.Audit(), Now: o.Now}); err != nil {
+		return r, errors.Join(err, r.store.Close())
+	}
+	if r.register, err = register.Open(register.Config{Storage: r.store.Register(), Now: o.Now}); err != nil {
+		return r, errors.Join(err, r.store.Close())
+	}
+	r.guard, r.found, err = pinguard.Open(pinguard.Config{FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now})
+	if err != nil {
+		return r, errors.Join(err, r.store.Close())
+	}
+	return r, nil
+}
+
+// close closes the journal, then the log: nothing can be spent any more when
+// the log is gone.
+func (r records) close() error { return errors.Join(r.guard.Close(), r.store.Close()) }
+
+// runLocked does the work of Run, once the state directory is ours.
+func runLocked(ctx context.Context, o Options) error {
+	rec, err := openRecords(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer closing(o.Logger, "journal and log", rec.close)
+	system, closeSystem, err := readers(o)
+	if err != nil {
+		return err
+	}
+	defer closing(o.Logger, "readers", closeSystem)
+	pages, err := pinpage.Open(o.Config.PIN.Memory)
+	if err != nil {
+		return fmt.Errorf("locking memory for PINs: %w", err)
+	}
+	promptGID, err := groupID(o.Config.PromptGroup)
+	if err != nil {
+		return err
+	}
+	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent, Logger: o.Logger})
+	cards := cardowner.New(cardowner.Config{
+		System: system, Applications: applications(),
+		Idle: time.Duration(o.Config.Card.Idle), CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
+		Logger: o.Logger, Met: o.met(rec.register),
+	})
+	if o.prompter == nil {
+		o.prompter = pins
+	}
+	b := broker.New(broker.Config{
+		Cards: cards, Prompter: o.prompter, Register: rec.register, Guard: rec.guard, Log: rec.log,
+		Now: o.Now, Logger: o.Logger, PromptTimeout: time.Duration(o.Config.PIN.PromptTimeout),
+		ProgramPINs: o.Config.PIN.ProgramSource, Virtual: o.Virtual,
+	})
+	start := fmt.Sprintf("inkand %s, PIN memory %s, peer check %s", o.Version, pages.Kind(), peer.Mode())
+	if err := b.Recover(ctx, rec.found, start); err != nil {
+		return err
+	}
+	rules, err := o.policy()
+	if err != nil {
+		return err
+	}
+	server, err := rpc.New(rpc.Config{
+		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Service: o.service(pages.Kind()),
+	})
+	if err != nil {
+		return fmt.Errorf("making the gRPC server: %w", err)
+	}
+	if err := serve(ctx, o, server, pins, cards); err != nil {
+		return err
+	}
+	return b.Stopped()
+}
+
+// serve binds the sockets and runs all parts until ctx ends. Calls end first,
+// then agents and cards.
+func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Server, cards *cardowner.Owner) error {
+	calls, err := unixsock.Listen("unix", o.Config.Socket, 0o666)
+	if err != nil {
+		return err
+	}
+	defer closing(o.Logger, "socket", calls.Close)
+	agents, err := unixsock.Listen("unixpacket", o.Config.PINSocket, 0o666)
+	if err != nil {
+		return err
+	}
+	defer closing(o.Logger, "PIN socket", agents.Close)
+
+	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, failed := errgroup.WithContext(parts)
+	group.Go(func() error { return cards.Run(failed) })
+	group.Go(func() error { return pins.Serve(failed, agents.UnixListener) })
+	group.Go(func() error { return server.Serve(calls) })
+	group.Go(func() error {
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-failed.Done():
+		}
+		tell(o.Logger, daemon.SdNotifyStopping)
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		server.Stop(patience)
+		return nil
+	})
+	tell(o.Logger, daemon.SdNotifyReady)
+	o.Logger.Info("Serving", "socket", o.Config.Socket, "pin_socket", o.Config.PINSocket, "state", o.Config.StateDir)
+	if o.Ready != nil {
+		o.Ready()
+	}
+	return group.Wait()
+}
+
+// tell notifies systemd; without systemd there is nobody to tell.
+func tell(logger *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		logger.Warn("Notifying systemd", "error", err)
+	}
+}
+
+// policy returns the rules for this machine.
+func (o Options) policy() (*policy.Policy, error) {
+	signers, err := groupID(o.Config.SignerGroup)
+	if err != nil {
+		return nil, err
+	}
+	cfg := policy.Config{SignerGID: signers}
+	if o.Virtual {
+		cfg.VirtualUID = currentUID()
+	}
+	return policy.New(cfg), nil
+}
+
+// met registers a card before it can be used.
+func (o Options) met(known *register.Register) func(context.Context, token.Identity, []token.Key) error {
+	return func(ctx context.Context, id token.Identity, keys []token.Key) error {
+		if id.Virtual && !o.Virtual {
+			return token.Errorf(token.KindCardFault, "it is a virtual card, and allow_virtual is false")
+		}
+		return known.Seen(ctx, id, keys)
+	}
+}

@@ -1,0 +1,212 @@
+// Package daemontest starts the real inkand inside a test: on temporary
+// sockets, with a virtual card and a scripted PIN agent.
+//
+// It guarantees that a started daemon is stopped and waited for when the test
+// ends, and fails the test if it did not stop in order. A test asks the card's
+// own truth log, not the daemon, what really happened: see [Daemon.Truth].
+package daemontest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/daemon"
+	"github.com/inkan-project/inkan/pcsc/virtual"
+	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// startTime is how long a start or stop may take before the test fails.
+const startTime = 20 * time.Second
+
+// Options says what to start.
+type Options struct {
+	// Dir is the directory of state, card and sockets; "" = a new one. A second
+	// daemon on the Dir of a stopped one finds what that one left.
+	Dir string
+	// Keys says which keys a new card has; nil = P-256 in 9A, 9C and 9E, which
+	// are made at once.
+	Keys map[pivcard.Slot]pivcard.KeyType
+	// NotVirtual runs the daemon as if the card were a real one: the virtual
+	// uid has no roles, and virtual cards are refused.
+	NotVirtual bool
+	// Config is changed by this before the start.
+	Config func(*daemon.Config)
+	// Hooks are faults of the reader.
+	Hooks virtual.Options
+}
+
+// Daemon is a running inkand.
+type Daemon struct {
+	Dir    string
+	Socket string
+	Reader *virtual.System
+	Card   *pivcard.Card
+
+	t     testing.TB
+	close func() error // nil once stopped
+}
+
+// Start starts inkand and waits until it answers and knows its card.
+func Start(t testing.TB, o Options) *Daemon {
+	t.Helper()
+	d, err := TryStart(t, o)
+	if err != nil {
+		t.Fatalf("starting inkand: %v", err)
+	}
+	return d
+}
+
+// TryStart is Start for tests in which the start should fail.
+func TryStart(t testing.TB, o Options) (*Daemon, error) {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	if o.Keys == nil {
+		o.Keys = map[pivcard.Slot]pivcard.KeyType{
+			pivcard.SlotAuthentication: pivcard.P256, pivcard.SlotSignature: pivcard.P256, pivcard.SlotCardAuth: pivcard.P256,
+		}
+	}
+	d := &Daemon{Dir: o.Dir, Socket: filepath.Join(o.Dir, "inkan.sock"), Reader: virtual.New(o.Hooks), t: t}
+	var err error
+	if d.Card, err = pivcard.Open(pivcard.Options{Dir: d.cardDir(), Keys: o.Keys}); err != nil {
+		return nil, err
+	}
+	if err := d.Reader.Insert(virtual.DefaultReader, d.Card); err != nil {
+		return nil, errors.Join(err, d.Card.Close())
+	}
+	if err := d.run(o); err != nil {
+		return nil, errors.Join(err, d.Card.Close())
+	}
+	t.Cleanup(d.Stop)
+	d.awaitCard(!o.NotVirtual)
+	return d, nil
+}
+
+// run starts the daemon and waits for it to be ready.
+func (d *Daemon) run(o Options) error {
+	cfg := daemon.Config{StateDir: filepath.Join(d.Dir, "state"), Socket: d.Socket}
+	if o.Config != nil {
+		o.Config(&cfg)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	go func() {
+		ended <- daemon.Run(ctx, daemon.Options{
+			Config: cfg, Virtual: !o.NotVirtual, System: d.Reader, Version: "test",
+			Logger: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
+			Ready:  func() { once.Do(func() { close(ready) }) },
+		})
+	}()
+	d.close = func() error {
+		cancel()
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(startTime):
+			return errors.New("inkand did not stop")
+		}
+	}
+	select {
+	case <-ready:
+		return nil
+	case err := <-ended:
+		cancel()
+		return err
+	case <-time.After(startTime):
+		cancel()
+		return errors.New("inkand did not become ready")
+	}
+}
+
+// awaitCard waits until the daemon has looked at its card.
+func (d *Daemon) awaitCard(usable bool) {
+	d.t.Helper()
+	c := d.Client(nil)
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	for u, err := range c.Watch(ctx) {
+		if err != nil {
+			d.t.Fatalf("waiting for the card: %v", err)
+		}
+		r := u.Status.GetReaders()
+		if len(r) > 0 && (len(u.Status.GetCards()) > 0 || !usable && r[0].GetProblem() != "") {
+			return
+		}
+	}
+}
+
+// Stop stops the daemon in order and closes the card. It may be called twice.
+func (d *Daemon) Stop() {
+	if d.close == nil {
+		return
+	}
+	err := errors.Join(d.close(), d.Card.Close())
+	d.close = nil
+	if err != nil {
+		d.t.Errorf("stopping inkand: %v", err)
+	}
+}
+
+// Client returns a client whose PINs come from pin; nil = it has none to give.
+func (d *Daemon) Client(pin client.PINSource) *client.Client {
+	d.t.Helper()
+	c, err := client.Dial(context.Background(), client.Options{Socket: d.Socket, PIN: pin, Language: "en"})
+	if err != nil {
+		d.t.Fatalf("dialling inkand: %v", err)
+	}
+	d.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Truth returns what the card saw.
+func (d *Daemon) Truth() pivcard.Truth {
+	d.t.Helper()
+	truth, err := pivcard.ReadTruth(d.cardDir())
+	if err != nil {
+		d.t.Fatalf("reading the card's truth log: %v", err)
+	}
+	return truth
+}
+
+func (d *Daemon) cardDir() string { return filepath.Join(d.Dir, "card") }
+
+// Key returns the key in a slot, for example "9a".
+func (d *Daemon) Key(slot string) *inkanpb.Key {
+	d.t.Helper()
+	keys, err := d.Client(nil).Keys(context.Background())
+	if err != nil {
+		d.t.Fatalf("listing keys: %v", err)
+	}
+	for _, k := range keys {
+		if k.GetSlot() == slot {
+			return k
+		}
+	}
+	d.t.Fatalf("no key in slot %s", slot)
+	return nil
+}
+
+// PIN is a scripted PIN agent: it gives the same digits to every prompt.
+type PIN string
+
+// PIN implements client.PINSource.
+func (p PIN) PIN(_ context.Context, _ client.Prompt, buf []byte) (int, error) {
+	return copy(buf, p), nil
+}
+
+// PINFunc is a PIN agent made of a function.
+type PINFunc func(ctx context.Context, p client.Prompt, buf []byte) (int, error)
+
+// PIN implements client.PINSource.
+func (f PINFunc) PIN(ctx context.Context, p client.Prompt, buf []byte) (int, error) {
+	return f(ctx, p, buf)
+}

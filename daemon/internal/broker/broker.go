@@ -1,0 +1,134 @@
+// Package broker holds the use cases: one method for each thing that a caller
+// may ask of a card.
+//
+// It guarantees the order that everything else stands on: the person is asked
+// first and no card is held meanwhile; then, in one use of the card, it is
+// identified, the try and the intent are made durable, the PIN is sent once,
+// the card signs, the signature is checked, the verdict and the result are made
+// durable, the card is reset, and only then anything is released. A caller must
+// hand in who asks, as the kernel says, and has authorised it already.
+package broker
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/certstatus"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/token"
+)
+
+// Cards is where cards are.
+type Cards interface {
+	Readers() []cardowner.Reader
+	Card(token.CardID) (cardowner.Card, error)
+	Use(context.Context, token.CardID, func(context.Context, cardowner.Lease) error) error
+	Changed() (uint64, <-chan struct{})
+}
+
+// Prompter asks people for secrets.
+type Prompter interface {
+	Ask(context.Context, prompt.Request) (prompt.Answer, error)
+}
+
+// Registered returns the key that was registered under a key identity: the
+// public key that signatures are checked against.
+type Registered interface {
+	Key(context.Context, token.KeyID) (token.Key, bool, error)
+}
+
+// Config is what a Broker needs.
+type Config struct {
+	Cards    Cards
+	Prompter Prompter
+	Register Registered
+	Guard    *pinguard.Guard
+	Log      *audit.Log
+	Now      func() time.Time
+	Logger   *slog.Logger
+	// PromptTimeout is how long a person has to enter a PIN.
+	PromptTimeout time.Duration
+	// ProgramPINs lets programs give PINs, but never for the last three tries.
+	ProgramPINs bool
+	// Virtual lifts the limits on who may spend which try: every PIN here is
+	// known to everybody.
+	Virtual bool
+}
+
+// Broker does the use cases. It is safe for concurrent use.
+type Broker struct {
+	cfg    Config
+	ledger ledger
+
+	mu      sync.Mutex // guards the fields that follow
+	changes uint64
+	changed chan struct{}
+}
+
+// New returns a Broker.
+func New(cfg Config) *Broker {
+	return &Broker{
+		cfg:     cfg,
+		ledger:  ledger{guard: cfg.Guard, log: cfg.Log},
+		changed: make(chan struct{}),
+	}
+}
+
+// Caller is who asks.
+type Caller struct {
+	UID     uint32
+	PID     int32
+	Program string       // executable, "" = not readable
+	Agent   string       // PIN agent that the call names, or ""
+	Alive   func() error // nil while the process that connected still runs
+}
+
+// check returns KindCallerGone unless the caller still runs.
+func (c Caller) check() error {
+	if err := c.Alive(); err != nil {
+		return token.NewError(token.KindCallerGone).Because(err)
+	}
+	return nil
+}
+
+// Key returns a key of a card that is inserted, and that card.
+func (b *Broker) Key(id token.KeyID) (token.Key, cardowner.Card, error) {
+	for _, r := range b.cfg.Cards.Readers() {
+		if r.Card == nil {
+			continue
+		}
+		for _, k := range r.Card.Keys {
+			if k.ID == id {
+				return k, *r.Card, nil
+			}
+		}
+	}
+	return token.Key{}, cardowner.Card{}, token.NewError(token.KindKeyNotFound, "key", string(id))
+}
+
+// CertificateState returns the state of a key's certificate, 0 without one.
+func (b *Broker) CertificateState(der []byte) token.CertificateState {
+	if len(der) == 0 {
+		return 0
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return token.CertificateUnknown
+	}
+	return certstatus.ByDates(cert, b.cfg.Now())
+}
+
+// touch tells watchers that something changed that cards do not show.
+func (b *Broker) touch() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changes++
+	close(b.changed)
+	b.changed = make(chan struct{})
+}

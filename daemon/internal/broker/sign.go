@@ -1,0 +1,136 @@
+package broker
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+
+	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/token"
+)
+
+// SignRequest asks for one signature.
+type SignRequest struct {
+	Key          token.KeyID
+	Algorithm    token.Algorithm
+	Digest       []byte
+	DocumentName string // as given by the program
+}
+
+// Signature is a signature that may be released.
+type Signature struct {
+	Bytes   []byte                 // RSA: modulus length, big-endian; ECDSA: ASN.1 DER
+	Record  uint64                 // its record in the log
+	Warning token.CertificateState // state of the certificate worth a warning, or 0
+}
+
+// Sign makes one signature. It returns a [*token.Error]; nothing was released
+// then.
+func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Signature, error) {
+	key, card, err := b.Key(req.Key)
+	if err != nil {
+		return Signature{}, err
+	}
+	if err := token.CheckRequest(key.Public, req.Algorithm, req.Digest); err != nil {
+		return Signature{}, err
+	}
+	state, err := b.usable(key)
+	if err != nil {
+		return Signature{}, err
+	}
+	public, err := b.registered(ctx, key)
+	if err != nil {
+		return Signature{}, err
+	}
+	out := Signature{Warning: state}
+	op := b.operation(caller, card, "sign", key.PINPolicy != token.PINNever)
+	op.prompt.KeyLabel, op.prompt.DocumentCount = key.Label, 1
+	op.prompt.DocumentNames = []string{req.DocumentName}
+	op.record.Key, op.record.Algorithm = key.ID, req.Algorithm.String()
+	op.record.Digest, op.record.DocumentName = req.Digest, req.DocumentName
+	op.work = func(ctx context.Context, lease cardowner.Lease) error {
+		sig, err := lease.Sign(ctx, key, req.Algorithm, req.Digest)
+		if err != nil {
+			return err
+		}
+		if err := token.CheckSignature(public, req.Algorithm, req.Digest, sig); err != nil {
+			return err
+		}
+		out.Bytes = sig
+		return nil
+	}
+	if err := op.run(ctx); err != nil {
+		return Signature{}, err
+	}
+	if err := caller.check(); err != nil {
+		return Signature{}, err
+	}
+	out.Record = op.done
+	return out, nil
+}
+
+// VerifyPIN proves the PIN to the card once, and takes the right back.
+func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
+	card, err := b.cfg.Cards.Card(id)
+	if err != nil {
+		return CardStatus{}, err
+	}
+	op := b.operation(caller, card, "verify", true)
+	op.work = func(context.Context, cardowner.Lease) error { return nil }
+	if err := op.run(ctx); err != nil {
+		return CardStatus{}, err
+	}
+	if card, err = b.cfg.Cards.Card(id); err != nil {
+		return CardStatus{}, err
+	}
+	return b.cardStatus(card), nil
+}
+
+// operation prepares what all use cases of a card have in common.
+func (b *Broker) operation(caller Caller, card cardowner.Card, name string, pin bool) *operation {
+	id := card.Identity.Card
+	return &operation{
+		b: b, caller: caller, card: card, pin: pin,
+		prompt: prompt.Request{
+			Agent: caller.Agent, UID: caller.UID, Program: caller.Program, PID: caller.PID,
+			Secret: token.SecretPIN, Card: id, Company: b.company(card), Purpose: name,
+			Format: card.Profile.PIN, Virtual: card.Virtual, Timeout: b.cfg.PromptTimeout,
+		},
+		record: audit.Record{
+			Operation: name, HasUID: true, UID: caller.UID, PID: caller.PID, Program: caller.Program,
+			Card: id, Virtual: card.Virtual,
+		},
+	}
+}
+
+// usable refuses certificates that are not valid by their dates, and returns
+// the state where it is worth a warning.
+func (b *Broker) usable(key token.Key) (token.CertificateState, error) {
+	state := b.CertificateState(key.Certificate)
+	switch state {
+	case token.CertificateNotYetValid:
+		return 0, token.Errorf(token.KindCertificateNotUsable, "it is not valid yet")
+	case token.CertificateExpired:
+		return 0, token.Errorf(token.KindCertificateNotUsable, "it has expired")
+	case token.CertificateSuspended, token.CertificateRevoked:
+		return 0, token.Errorf(token.KindCertificateNotUsable, "it is suspended or revoked")
+	case token.CertificateGood:
+		return 0, nil
+	case token.CertificateExpiring, token.CertificateUnknown:
+	}
+	return state, nil
+}
+
+// registered returns the public key that the register has for a key identity.
+func (b *Broker) registered(ctx context.Context, key token.Key) (crypto.PublicKey, error) {
+	known, ok, err := b.cfg.Register.Key(ctx, key.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, token.Errorf(token.KindInternal, "key %s is not registered", hex.EncodeToString([]byte(key.ID)[:8]))
+	}
+	return known.Public, nil
+}

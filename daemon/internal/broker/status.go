@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"context"
+	"iter"
+
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/certstatus"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/token"
+)
+
+// Status is readers and cards at one moment.
+type Status struct {
+	Sequence uint64 // grows with each change since the start
+	Readers  []cardowner.Reader
+	Cards    []CardStatus
+}
+
+// CardStatus is a card that is inserted, with what is believed of its tries.
+type CardStatus struct {
+	cardowner.Card
+	PIN     pinguard.Belief
+	Company string
+}
+
+// Status returns the present state. It sends nothing to any card.
+func (b *Broker) Status() Status {
+	sequence, _, _ := b.change()
+	return b.status(sequence)
+}
+
+func (b *Broker) status(sequence uint64) Status {
+	s := Status{Sequence: sequence, Readers: b.cfg.Cards.Readers()}
+	for _, r := range s.Readers {
+		if r.Card != nil {
+			s.Cards = append(s.Cards, b.cardStatus(*r.Card))
+		}
+	}
+	return s
+}
+
+// Watch yields the present state at once and then after each change, until
+// ctx ends. States in between may be left out.
+func (b *Broker) Watch(ctx context.Context) iter.Seq[Status] {
+	return func(yield func(Status) bool) {
+		for {
+			sequence, cards, own := b.change()
+			if !yield(b.status(sequence)) {
+				return
+			}
+			select {
+			case <-cards:
+			case <-own:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// change returns the number of changes so far and what will be closed at
+// the next one: of the cards, and of what is believed of them.
+func (b *Broker) change() (sequence uint64, cards, own <-chan struct{}) {
+	sequence, cards = b.cfg.Cards.Changed()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return sequence + b.changes, cards, b.changed
+}
+
+func (b *Broker) cardStatus(card cardowner.Card) CardStatus {
+	return CardStatus{
+		Card:    card,
+		PIN:     b.cfg.Guard.Belief(card.Identity.Card, token.SecretPIN, card.Profile.Limit, card.OnCard),
+		Company: b.company(card),
+	}
+}
+
+// company returns the company on the first certificate that names one.
+func (b *Broker) company(card cardowner.Card) string {
+	for _, k := range card.Keys {
+		if facts, err := certstatus.Read(k.Certificate); err == nil && facts.Company != "" {
+			return facts.Company
+		}
+	}
+	return ""
+}

@@ -1,0 +1,128 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/inkan-project/inkan/daemon/internal/broker"
+	"github.com/inkan-project/inkan/daemon/internal/peer"
+	"github.com/inkan-project/inkan/token"
+)
+
+// Names of request metadata.
+const (
+	languageKey = "accept-language" // of texts, "ja" or "en"
+	agentKey    = "inkan-agent"     // id of the PIN agent to ask
+)
+
+// unary is the one place that every call passes.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
+	defer s.answer(ctx, info.FullMethod, &err)
+	if err := s.admit(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	if err := s.validate(req); err != nil {
+		return nil, err
+	}
+	return handle(ctx, req)
+}
+
+// stream is the same for streams; their first message is validated too.
+func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	defer s.answer(ss.Context(), info.FullMethod, &err)
+	if err := s.admit(ss.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	return handle(srv, validatedStream{ss, s})
+}
+
+type validatedStream struct {
+	grpc.ServerStream
+	s *Server
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (v validatedStream) RecvMsg(m any) error {
+	if err := v.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return v.s.validate(m)
+}
+
+// admit asks the kernel who calls and the policy whether it may.
+func (s *Server) admit(ctx context.Context, method string) error {
+	caller, ok := peer.FromContext(ctx)
+	if !ok {
+		return token.NewError(token.KindCallerGone)
+	}
+	if err := caller.Alive(); err != nil {
+		return token.NewError(token.KindCallerGone).Because(err)
+	}
+	d := s.cfg.Policy.Decide(method, subject(caller))
+	log := s.cfg.Logger.With("method", method, "uid", caller.UID, "pid", caller.PID, "program", caller.Program, "ground", d.Ground)
+	if !d.Allowed {
+		log.Warn("Call denied")
+		return token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground)
+	}
+	log.Debug("Call allowed")
+	return nil
+}
+
+// validate checks the rules of proto/inkan/v1.
+func (s *Server) validate(req any) error {
+	msg, ok := req.(proto.Message)
+	if !ok {
+		return token.NewError(token.KindInternal).Because(fmt.Errorf("request of type %T", req))
+	}
+	err := s.validator.Validate(msg)
+	if broken, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
+		var details []string
+		for _, v := range broken.Violations {
+			details = append(details, protovalidate.FieldPathString(v.Proto.GetField())+": "+v.Proto.GetMessage())
+		}
+		return token.Errorf(token.KindRequestInvalid, "%s", strings.Join(details, "; "))
+	}
+	return err
+}
+
+// answer turns whatever a handler ended with into what may leave: a panic
+// becomes an error here, an error becomes a status.
+func (s *Server) answer(ctx context.Context, method string, err *error) {
+	if p := recover(); p != nil {
+		s.cfg.Logger.Error("Handler panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+		*err = token.NewError(token.KindInternal)
+	}
+	if *err == nil {
+		return
+	}
+	s.cfg.Logger.Info("Call failed", "method", method, "error", *err)
+	*err = toStatus(*err, language(ctx))
+}
+
+// language returns the language the caller wants texts in.
+func language(ctx context.Context) string {
+	for _, v := range metadata.ValueFromIncomingContext(ctx, languageKey) {
+		if strings.HasPrefix(strings.ToLower(v), "ja") {
+			return "ja"
+		}
+	}
+	return "en"
+}
+
+// caller returns who calls, for the broker. admit has let the call through.
+func caller(ctx context.Context) broker.Caller {
+	c, _ := peer.FromContext(ctx)
+	agent := ""
+	if v := metadata.ValueFromIncomingContext(ctx, agentKey); len(v) == 1 {
+		agent = v[0]
+	}
+	return broker.Caller{UID: c.UID, PID: c.PID, Program: c.Program, Agent: agent, Alive: c.Alive}
+}

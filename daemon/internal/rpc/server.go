@@ -1,0 +1,108 @@
+// Package rpc is the gRPC face of inkand: it tells who calls, authorises by
+// method, validates, hands on to the broker and turns errors into what
+// programs and people understand.
+//
+// It guarantees that no handler runs for a caller whom the policy does not
+// allow or whose process has ended, that no request reaches a handler with a
+// field that breaks its rule, and that an error leaves only with a text from
+// the catalogue. A caller of the package must serve on Unix sockets only.
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/broker"
+	"github.com/inkan-project/inkan/daemon/internal/peer"
+	"github.com/inkan-project/inkan/daemon/internal/policy"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// Limits of a connection; the defaults of gRPC are unbounded.
+const (
+	maxMessage       = 64 << 10 // bytes; documents never come over gRPC
+	maxHeader        = 8 << 10  // bytes
+	maxStreams       = 32       // at once, on one connection
+	handshakeTimeout = 2 * time.Second
+)
+
+// Config is what a Server needs.
+type Config struct {
+	Broker *broker.Broker
+	Log    *audit.Log
+	Policy *policy.Policy
+	Logger *slog.Logger
+	// Service is what status says about the service itself.
+	Service func() *inkanpb.ServiceStatus
+}
+
+// Server serves the API.
+type Server struct {
+	cfg       Config
+	validator protovalidate.Validator
+	grpc      *grpc.Server
+	health    *health.Server
+	stopping  chan struct{} // closed when streams must end
+}
+
+// New returns a Server.
+func New(cfg Config) (*Server, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, validator: validator, health: health.NewServer(), stopping: make(chan struct{})}
+	s.grpc = grpc.NewServer(
+		grpc.Creds(peer.Credentials()),
+		grpc.ChainUnaryInterceptor(s.unary),
+		grpc.ChainStreamInterceptor(s.stream),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(handshakeTimeout),
+	)
+	inkanpb.RegisterStatusServiceServer(s.grpc, statusService{s: s})
+	inkanpb.RegisterSigningServiceServer(s.grpc, signingService{s: s})
+	inkanpb.RegisterCardServiceServer(s.grpc, cardService{s: s})
+	inkanpb.RegisterAuditServiceServer(s.grpc, auditService{s: s})
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	return s, nil
+}
+
+// Serve answers calls on the listener until Stop, and then returns nil.
+func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+
+// Stop takes no new calls, lets those under way finish until ctx ends, and
+// then cuts them off.
+func (s *Server) Stop(ctx context.Context) {
+	s.health.Shutdown()
+	close(s.stopping)
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+}
+
+// subject is who calls, for the policy.
+func subject(c *peer.Caller) policy.Subject {
+	return policy.Subject{UID: c.UID, Groups: c.AllGroups()}
+}
+
+// clamp32 makes a count fit a proto field.
+func clamp32(n int) uint32 { return uint32(min(max(n, 0), math.MaxInt32)) } //nolint:gosec // bounded on this line

@@ -1,0 +1,98 @@
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/inkan-project/inkan/daemon/internal/broker"
+	"github.com/inkan-project/inkan/daemon/internal/peer"
+	"github.com/inkan-project/inkan/daemon/internal/policy"
+	"github.com/inkan-project/inkan/proto/catalogue"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+	"github.com/inkan-project/inkan/token"
+)
+
+// watchCheck is how often a watcher is asked whether it still lives, when
+// nothing changes.
+const watchCheck = 30 * time.Second
+
+type statusService struct {
+	inkanpb.UnimplementedStatusServiceServer
+	s *Server
+}
+
+// GetStatus implements inkanpb.StatusServiceServer.
+func (v statusService) GetStatus(ctx context.Context, _ *inkanpb.GetStatusRequest) (*inkanpb.GetStatusResponse, error) {
+	return &inkanpb.GetStatusResponse{Status: v.s.status(ctx, v.s.cfg.Broker.Status())}, nil
+}
+
+// WatchStatus implements inkanpb.StatusServiceServer.
+func (v statusService) WatchStatus(_ *inkanpb.WatchStatusRequest, stream grpc.ServerStreamingServer[inkanpb.WatchStatusResponse]) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	ticker := time.NewTicker(watchCheck)
+	defer ticker.Stop()
+	states := v.s.watch(ctx)
+	who, _ := peer.FromContext(ctx)
+	for {
+		select {
+		case state, ok := <-states:
+			if !ok {
+				return token.NewError(token.KindCallEnded).Because(ctx.Err())
+			}
+			if err := stream.Send(&inkanpb.WatchStatusResponse{Sequence: state.Sequence, Status: v.s.status(ctx, state)}); err != nil {
+				return err
+			}
+		case <-ticker.C:
+			if err := who.Alive(); err != nil {
+				return token.NewError(token.KindCallerGone).Because(err)
+			}
+		case <-v.s.stopping:
+			return token.NewError(token.KindShuttingDown)
+		}
+	}
+}
+
+// watch turns the broker's states into a channel that ends with ctx.
+func (s *Server) watch(ctx context.Context) <-chan broker.Status {
+	states := make(chan broker.Status)
+	go func() {
+		defer close(states)
+		for state := range s.cfg.Broker.Watch(ctx) {
+			select {
+			case states <- state:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return states
+}
+
+// status shows a state to a caller: everybody sees service, readers and
+// whether a card is present; the rest is for those who have to do with cards.
+func (s *Server) status(ctx context.Context, state broker.Status) *inkanpb.Status {
+	who, _ := peer.FromContext(ctx)
+	roles := s.cfg.Policy.Roles(subject(who))
+	trusted := roles.Has(policy.RoleSigner) || roles.Has(policy.RoleHelpdesk) ||
+		roles.Has(policy.RoleAdministrator) || roles.Has(policy.RoleAuditor)
+	out := &inkanpb.Status{Service: s.cfg.Service()}
+	for _, r := range state.Readers {
+		reader := &inkanpb.ReaderStatus{Name: r.Name, CardPresent: r.Present, Virtual: r.Virtual}
+		if trusted && r.Card != nil {
+			reader.CardId = string(r.Card.Identity.Card)
+		}
+		if r.Problem != "" {
+			reader.Problem = catalogue.Code(catalogue.Find(string(r.Problem)))
+		}
+		out.Readers = append(out.Readers, reader)
+	}
+	if trusted {
+		for _, c := range state.Cards {
+			out.Cards = append(out.Cards, s.protoCard(c))
+		}
+	}
+	return out
+}

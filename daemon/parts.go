@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/peer"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/pcsc/virtual"
+	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
+	"github.com/inkan-project/inkan/proto/catalogue"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/piv"
+)
+
+// VirtualHint is said wherever a virtual card is shown.
+const VirtualHint = "仮想カード / virtual card: PIN " + pivcard.DemoPIN + ", unlock code " + pivcard.DemoUnlockCode
+
+// readers returns where readers come from, and how to close it.
+func readers(o Options) (pcsc.System, func() error, error) {
+	none := func() error { return nil }
+	switch {
+	case o.System != nil:
+		return o.System, none, nil
+	case !o.Virtual:
+		return noReaders{}, none, nil
+	}
+	layout, err := o.Config.Virtual.layout()
+	if err != nil {
+		return nil, nil, err
+	}
+	card, err := pivcard.Open(pivcard.Options{Dir: filepath.Join(o.Config.StateDir, "virtual-card"), Keys: layout})
+	if err != nil {
+		return nil, nil, fmt.Errorf("making the virtual card: %w", err)
+	}
+	system := virtual.New(virtual.Options{})
+	if err := system.Insert(virtual.DefaultReader, card); err != nil {
+		return nil, nil, err
+	}
+	return system, card.Close, nil
+}
+
+// noReaders is a PC without a reader back end: nothing is there and nothing
+// ever comes.
+type noReaders struct{}
+
+// Wait implements pcsc.System.
+func (noReaders) Wait(ctx context.Context, known []pcsc.ReaderState) ([]pcsc.ReaderState, error) {
+	if known == nil {
+		return nil, nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Connect implements pcsc.System.
+func (noReaders) Connect(context.Context, string) (pcsc.Card, error) { return nil, pcsc.ErrNoReader }
+
+// layout reads which keys the virtual card is made with; nil = its default.
+func (c VirtualConfig) layout() (map[pivcard.Slot]pivcard.KeyType, error) {
+	if len(c.Keys) == 0 {
+		return nil, nil
+	}
+	layout := map[pivcard.Slot]pivcard.KeyType{}
+	for slotName, typeName := range c.Keys {
+		slot, slotOK := map[string]pivcard.Slot{"9a": pivcard.SlotAuthentication, "9c": pivcard.SlotSignature, "9e": pivcard.SlotCardAuth}[slotName]
+		keyType, typeOK := map[string]pivcard.KeyType{"RSA-2048": pivcard.RSA2048, "P-256": pivcard.P256}[typeName]
+		if !slotOK || !typeOK {
+			return nil, invalid("virtual.keys: %q = %q: slots are 9a, 9c and 9e, types RSA-2048 and P-256", slotName, typeName)
+		}
+		layout[slot] = keyType
+	}
+	return layout, nil
+}
+
+// applications are the kinds of card that inkand knows.
+func applications() []cardowner.Application {
+	// SP 800-73-5 part 2 section 3.2.1: VERIFY without data is a free question.
+	options := piv.Options{Extended: true, EmptyVerifySafe: true}
+	return []cardowner.Application{{
+		Name: "PIV",
+		Profile: token.Profile{
+			Limit: pinguard.MaxLimit, EmptyVerifySafe: options.EmptyVerifySafe,
+			PIN: piv.Open(nil, options).PINFormat(),
+		},
+		Open: func(card pcsc.Card) token.Token { return piv.Open(card, options) },
+	}}
+}
+
+// identifyAgent says who connected to the PIN socket.
+func identifyAgent(conn *net.UnixConn) (prompt.Peer, error) {
+	c, err := peer.FromConn(conn)
+	if err != nil {
+		return prompt.Peer{}, err
+	}
+	return prompt.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close}, nil
+}
+
+// service says what status shows of the service itself.
+func (o Options) service(pinMemory string) func() *inkanpb.ServiceStatus {
+	started := timestamppb.New(o.Now().Truncate(time.Second))
+	return func() *inkanpb.ServiceStatus {
+		s := &inkanpb.ServiceStatus{
+			Version: o.Version, StartedAt: started, Virtual: o.Virtual,
+			PinMemory: pinMemory, PeerCheck: peer.Mode(),
+		}
+		if o.Virtual {
+			s.VirtualHint = VirtualHint
+		}
+		if o.System == nil && !o.Virtual {
+			s.Notices = append(s.Notices, notice(inkanpb.Reason_REASON_NO_READER_BACKEND))
+		}
+		return s
+	}
+}
+
+// notice returns a catalogue entry as a notice of the service.
+func notice(r inkanpb.Reason) *inkanpb.ServiceNotice {
+	text := func(lang string) string {
+		t := catalogue.In(lang, r, nil)
+		return t.Message + " " + t.Next
+	}
+	return &inkanpb.ServiceNotice{Code: catalogue.Code(r), En: text("en"), Ja: text("ja")}
+}

@@ -1,0 +1,30 @@
+// Package inkan is the map of the source; it holds no code.
+//
+// Inkan (印鑑) stands between a company's IC card and the programs that sign
+// with it. One service, inkand, owns the card; programs ask it over gRPC.
+// Arrows between packages go down only; layering_test.go holds that.
+//
+//	proto/inkan/v1          the contract: .proto files and their Go code
+//	client                  what programs import: Dial, Client, Signer, errors
+//	client/cli              the command inkan; its main is client/cmd/inkan
+//
+//	daemon                  inkand put together: Config, Load, Run
+//	daemon/cmd/inkand       its main
+//	daemon/daemontest       the real inkand inside a test
+//	daemon/internal/rpc     handlers and interceptors: the only part that speaks gRPC
+//	daemon/internal/broker  one use case, one method: policy, PIN, record, card
+//	daemon/internal/...     leaves that do not know each other: pinguard (tries),
+//	                        policy (who may), prompt (pin.sock), audit (the log),
+//	                        peer (who calls), unixsock (safe sockets)
+//	daemon/internal/store   SQLite behind the interfaces that the leaves declare
+//
+//	token                   the domain: Token, Key, PIN, Tries, Attempt, states
+//	token/piv               PIV cards
+//	token/tokentest         the suite that every kind of token passes
+//
+//	pcsc                    readers and cards, as small interfaces
+//	pcsc/apdu               commands, responses, status words, BER-TLV
+//	pcsc/virtual            a reader and a card (pivcard) that are only software
+//
+// Start with docs/architecture.md. How to check a change: docs/testing.md.
+package inkan
