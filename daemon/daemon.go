@@ -100,7 +100,9 @@ func openRecords(ctx context.Context, o Options) (r records, err error) {
 	if r.register, err = register.Open(register.Config{Storage: r.store.Register(), Now: o.Now}); err != nil {
 		return r, errors.Join(err, r.store.Close())
 	}
-	r.guard, r.found, err = pinguard.Open(pinguard.Config{FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now})
+	r.guard, r.found, err = pinguard.Open(pinguard.Config{
+		FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now, Records: r.log.Count(),
+	})
 	if err != nil {
 		return r, errors.Join(err, r.store.Close())
 	}

@@ -30,6 +30,8 @@ type Cards interface {
 	Card(token.CardID) (cardowner.Card, error)
 	Use(context.Context, token.CardID, func(context.Context, cardowner.Lease) error) error
 	Changed() (uint64, <-chan struct{})
+	// Settle waits until no card is being looked at, or ctx ends.
+	Settle(ctx context.Context)
 }
 
 // Prompter asks people for secrets.
@@ -97,8 +99,20 @@ func (c Caller) check() error {
 	return nil
 }
 
+// settleTime is how long a request waits for cards that are being looked at.
+const settleTime = 5 * time.Second
+
+// settle lets a request that comes right after a start or an insertion find
+// what is there.
+func (b *Broker) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	b.cfg.Cards.Settle(ctx)
+}
+
 // Key returns a key of a card that is inserted, and that card.
-func (b *Broker) Key(id token.KeyID) (token.Key, cardowner.Card, error) {
+func (b *Broker) Key(ctx context.Context, id token.KeyID) (token.Key, cardowner.Card, error) {
+	b.settle(ctx)
 	for _, r := range b.cfg.Cards.Readers() {
 		if r.Card == nil {
 			continue

@@ -10,13 +10,10 @@ import (
 )
 
 // Recover holds journal and log against each other after a start, closes what
-// a crash left open and records what was found. It returns KindJournalDamaged
-// or KindDatabaseDamaged if one of them lost more than a crash can lose.
+// a crash left open and records what was found. It returns KindDatabaseDamaged
+// if the log lost more than a crash can lose.
 func (b *Broker) Recover(ctx context.Context, found pinguard.Recovery, start string) error {
 	rows := b.cfg.Log.Count()
-	if found.Created && rows > 0 {
-		return token.Errorf(token.KindJournalDamaged, "it is missing, although the log has %d records", rows)
-	}
 	// A crash may lose the rows of the one barrier that was under way.
 	if rows+uint64(found.LastAudit.Own) < found.LastAudit.Rows {
 		return token.Errorf(token.KindDatabaseDamaged, "it has %d records, but the PIN-try journal knows of %d", rows, found.LastAudit.Rows)

@@ -29,7 +29,7 @@ type Signature struct {
 // Sign makes one signature. It returns a [*token.Error]; nothing was released
 // then.
 func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Signature, error) {
-	key, card, err := b.Key(req.Key)
+	key, card, err := b.Key(ctx, req.Key)
 	if err != nil {
 		return Signature{}, err
 	}
@@ -73,6 +73,7 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 
 // VerifyPIN proves the PIN to the card once, and takes the right back.
 func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
+	b.settle(ctx)
 	card, err := b.cfg.Cards.Card(id)
 	if err != nil {
 		return CardStatus{}, err

@@ -59,6 +59,7 @@ type Reader struct {
 	Virtual bool
 	Card    *Card      // nil: none, or not usable
 	Problem token.Kind // why the card inside is not usable, or ""
+	Busy    bool       // the card inside is being looked at
 }
 
 // Owner owns all readers. It is safe for concurrent use.
@@ -70,6 +71,7 @@ type Owner struct {
 	seen    map[string]Reader
 	changes uint64        // so far
 	changed chan struct{} // closed at the next change
+	started bool          // the readers were looked at once
 	closed  bool
 }
 
@@ -114,7 +116,6 @@ func (o *Owner) apply(ctx context.Context, wg *sync.WaitGroup, states []pcsc.Rea
 			r.stop()
 			delete(o.readers, name)
 			delete(o.seen, name)
-			o.notifyLocked()
 		}
 	}
 	for _, s := range states {
@@ -123,12 +124,40 @@ func (o *Owner) apply(ctx context.Context, wg *sync.WaitGroup, states []pcsc.Rea
 			r = newReader(o, s.Name)
 			o.readers[s.Name] = r
 			o.seen[s.Name] = Reader{Name: s.Name, Virtual: s.Virtual, Present: s.Present}
-			o.notifyLocked()
 			own, stop := context.WithCancel(ctx)
 			r.stop = stop
 			wg.Go(func() { r.run(own) })
 		}
+		if !ok || s.Present != r.told.Present || s.Insertion != r.told.Insertion {
+			seen := o.seen[s.Name]
+			seen.Busy = true
+			o.seen[s.Name] = seen
+		}
 		r.tell(s)
+	}
+	o.started = true
+	o.notifyLocked()
+}
+
+// Settle waits until no card is being looked at, so that a program which asks
+// right after a start or an insertion finds what is there. It gives up with
+// ctx.
+func (o *Owner) Settle(ctx context.Context) {
+	for {
+		o.mu.Lock()
+		settled, changed := o.started, o.changed
+		for _, r := range o.seen {
+			settled = settled && !r.Busy
+		}
+		o.mu.Unlock()
+		if settled {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

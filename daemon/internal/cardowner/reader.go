@@ -19,16 +19,18 @@ type reader struct {
 	stop  context.CancelFunc
 	state chan pcsc.ReaderState // the newest state not yet seen, at most one
 	jobs  chan job
-	done  chan struct{} // closed when run has returned
+	done  chan struct{}    // closed when run has returned
+	told  pcsc.ReaderState // the newest state handed over; of the watching goroutine
 
-	now    pcsc.ReaderState
-	met    bool // now's card was probed
-	card   *Card
-	app    Application
-	conn   pcsc.Card   // held connection, or nil
-	clean  bool        // conn was reset by us and nothing was sent since
-	idle   *time.Timer // lets conn go
-	logger *slog.Logger
+	now     pcsc.ReaderState
+	met     bool // now's card was probed
+	card    *Card
+	problem token.Kind // why there is no card although one is present
+	app     Application
+	conn    pcsc.Card   // held connection, or nil
+	clean   bool        // conn was reset by us and nothing was sent since
+	idle    *time.Timer // lets conn go
+	logger  *slog.Logger
 }
 
 // job is one use of the card.
@@ -58,6 +60,7 @@ func (r *reader) tell(s pcsc.ReaderState) {
 	default:
 	}
 	r.state <- s
+	r.told = s
 }
 
 // use hands a job to the reader's goroutine and waits for its end.
@@ -107,19 +110,22 @@ func (r *reader) update(s pcsc.ReaderState) {
 	same := r.met && s.Present == r.now.Present && s.Insertion == r.now.Insertion
 	r.now = s
 	if same {
+		r.publish(r.problem, false)
 		return
 	}
 	r.release()
-	r.card, r.met = nil, true
-	r.show("")
+	r.card, r.problem, r.met = nil, "", true
+	r.publish("", s.Present)
 	if s.Present {
 		r.meet()
 	}
 }
 
-// show publishes what is known.
-func (r *reader) show(problem token.Kind) {
-	r.owner.publish(Reader{Name: r.name, Present: r.now.Present, Virtual: r.now.Virtual, Card: r.card, Problem: problem})
+// publish makes known what is known; busy means that more is coming.
+func (r *reader) publish(problem token.Kind, busy bool) {
+	r.owner.publish(Reader{
+		Name: r.name, Present: r.now.Present, Virtual: r.now.Virtual, Card: r.card, Problem: problem, Busy: busy,
+	})
 }
 
 // meet identifies a card that was just inserted and reads its keys: once, so
@@ -131,16 +137,15 @@ func (r *reader) meet() {
 		err = r.owner.cfg.Met(ctx, card.Identity, card.Keys)
 	}
 	r.card = card
-	var problem token.Kind
 	if err != nil {
 		r.card = nil
-		problem = token.KindOf(fault(err))
-		r.logger.Info("Card is not usable", "problem", problem, "error", err)
+		r.problem = token.KindOf(fault(err))
+		r.logger.Info("Card is not usable", "problem", r.problem, "error", err)
 	} else {
 		r.logger.Info("Card inserted", "card", card.Identity.Card, "application", card.Application, "keys", len(card.Keys))
 	}
-	r.settle()
-	r.show(problem)
+	_ = r.settle() // a card that cannot be reset was let go
+	r.publish(r.problem, false)
 }
 
 // probe asks each application in turn whether the card is its own.
@@ -240,7 +245,7 @@ func (r *reader) learn(tries token.Tries) {
 	card := *r.card
 	card.OnCard = tries
 	r.card = &card
-	r.show("")
+	r.publish("", false)
 }
 
 // refresh asks the card for its tries once more before it is let go: after a

@@ -34,6 +34,9 @@ const lowTries = 3
 type Config struct {
 	FS  FS               // where the journal lies
 	Now func() time.Time // wall clock; written down, never decided on
+	// Records is the number of rows in the log. With any, there was a journal:
+	// a missing one is damage, and none is made.
+	Records uint64
 	// Slots is the size of a new journal; 0 = 8192 (4 MiB, about 4,000 PIN
 	// entries until it is compacted).
 	Slots int
@@ -48,7 +51,6 @@ type AuditMark struct {
 
 // Recovery is what Open found that somebody should be told.
 type Recovery struct {
-	Created    bool       // there was no journal
 	Dangling   []Dangling // attempts without a verdict; they count as spent
 	Unreadable int        // slots that could not be read; each counts as a try
 	Kept       string     // name of the copy of a journal with unreadable slots
@@ -94,12 +96,12 @@ const blockedUsed = 0xFF
 // cannot be opened. It never changes a journal that it refuses.
 func Open(cfg Config) (*Guard, Recovery, error) {
 	g := &Guard{now: cfg.Now, counts: map[account]count{}}
-	j, found, err := openJournal(cfg.FS, cmp.Or(cfg.Slots, defaultSlots))
+	j, found, err := openJournal(cfg.FS, cmp.Or(cfg.Slots, defaultSlots), cfg.Records)
 	if err != nil {
 		return nil, Recovery{}, err
 	}
 	g.journal = j
-	rec := Recovery{Created: found.created, Unreadable: found.unreadable, LastAudit: found.audit}
+	rec := Recovery{Unreadable: found.unreadable, LastAudit: found.audit}
 	g.base, g.counts = found.base, found.counts
 	if found.unreadable > 0 {
 		rec.Kept, err = j.keepCopy(cfg.Now())

@@ -289,7 +289,7 @@ func TestRenewStartsWithTheLastThreeTries(t *testing.T) {
 		t.Fatalf("Renew: %q, %v", kept, err)
 	}
 	g, rec := open(t, dir)
-	if rec.Created || left(g, cardA) != 3 || left(g, cardB) != 3 {
+	if rec.Unreadable != 0 || left(g, cardA) != 3 || left(g, cardB) != 3 {
 		t.Errorf("left %d and %d, want 3; recovery %+v", left(g, cardA), left(g, cardB), rec)
 	}
 	try(t, g, cardA, token.VerdictOK)

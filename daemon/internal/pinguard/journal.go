@@ -35,7 +35,6 @@ type journal struct {
 
 // findings is what reading a journal yields.
 type findings struct {
-	created    bool
 	base       uint8
 	counts     map[account]count
 	unreadable int
@@ -46,12 +45,15 @@ func damaged(format string, args ...any) *token.Error {
 	return token.Errorf(token.KindJournalDamaged, format, args...)
 }
 
-// openJournal reads the journal, or makes an empty one where there is none.
-func openJournal(fsys FS, slots int) (*journal, findings, error) {
+// openJournal reads the journal, or makes an empty one where there was none.
+func openJournal(fsys FS, slots int, records uint64) (*journal, findings, error) {
 	j := &journal{fs: fsys, slots: slots, next: 1}
 	f, err := fsys.Open(journalName)
 	if errors.Is(err, fs.ErrNotExist) {
-		empty := findings{created: true, counts: map[account]count{}}
+		if records > 0 {
+			return nil, findings{}, damaged("it is missing, although the log has %d records", records)
+		}
+		empty := findings{counts: map[account]count{}}
 		if err := j.replace([]slot{{kind: kindHeader}}); err != nil {
 			return nil, findings{}, token.Errorf(token.KindStateNotWritable, "the PIN-try journal cannot be made").Because(err)
 		}

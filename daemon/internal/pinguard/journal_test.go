@@ -276,3 +276,16 @@ func FuzzSlot(f *testing.F) {
 		}
 	})
 }
+
+func TestAMissingJournalIsDamageOnceThereAreRecords(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 { // refusing must not make one
+		_, _, err := Open(Config{FS: DirFS(dir), Now: wallClock, Records: 4})
+		if token.KindOf(err) != token.KindJournalDamaged {
+			t.Fatalf("Open: %v, want JOURNAL_DAMAGED", err)
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+		t.Errorf("files %v, %v; want none", files, err)
+	}
+}

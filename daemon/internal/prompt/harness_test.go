@@ -221,6 +221,21 @@ func (a *testAgent) dropped() {
 	}
 }
 
+// gone disconnects an agent of uid 1000 and waits until the Server knows.
+func (h *harness) gone(a *testAgent) {
+	h.t.Helper()
+	_ = a.conn.Close()
+	r := request()
+	r.Agent = a.id
+	for {
+		ask := h.ask(h.t.Context(), r) // ends at once: nobody is there
+		<-ask.done
+		if token.KindOf(ask.err) == token.KindNoPINAgent {
+			return
+		}
+	}
+}
+
 // memfd returns a memfd with contents, closed at the end of the test.
 func memfd(t testing.TB, contents string) int {
 	t.Helper()

@@ -248,6 +248,7 @@ func FuzzReceive(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Cleanup(func() { _ = null.Close() })
 	f.Fuzz(func(t *testing.T, data []byte, count uint8) {
 		if len(data) > 4*maxPacket {
 			t.Skip("no socket takes it")

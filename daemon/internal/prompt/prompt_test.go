@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -116,10 +117,8 @@ func TestAgentIsTheNamedOneOrTheNewestThatServesAll(t *testing.T) {
 			t.Errorf("%s: a person's no has the detail %q", tt.name, e.Meta["detail"])
 		}
 	}
-	_ = second.conn.Close()
-	ask := h.ask(t.Context(), request()) // asks the closed one or, once that is known, the first
-	<-ask.done
-	ask = h.ask(t.Context(), request())
+	h.gone(second)
+	ask := h.ask(t.Context(), request())
 	first.send(cancelled(first.prompted().GetPromptId()))
 	ask.fails(token.KindPromptCancelled)
 }
@@ -244,12 +243,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 	h.agent(1001, 0, false)
 	h.connect(1002, 0).dropped() // a fourth of all
 	before := openFiles(t)
-	_ = first.conn.Close()
-	ask := h.ask(t.Context(), Request{UID: 1000, Secret: token.SecretPIN, Agent: first.id})
-	<-ask.done // the first is known to be gone, or is soon
-	for h.server.entered() > 2 {
-		ask := h.ask(t.Context(), Request{UID: 1000, Secret: token.SecretPIN, Agent: first.id})
-		<-ask.done
+	h.gone(first)
+	for h.server.entered() > 2 { // its goroutine is on its way out
+		runtime.Gosched()
 	}
 	h.agent(1000, 0, false)
 	if after := openFiles(t); after > before {

@@ -19,7 +19,7 @@ type signingService struct {
 }
 
 // ListKeys implements inkanpb.SigningServiceServer.
-func (v signingService) ListKeys(_ context.Context, req *inkanpb.ListKeysRequest) (*inkanpb.ListKeysResponse, error) {
+func (v signingService) ListKeys(ctx context.Context, req *inkanpb.ListKeysRequest) (*inkanpb.ListKeysResponse, error) {
 	start, err := pageStart(req.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (v signingService) ListKeys(_ context.Context, req *inkanpb.ListKeysRequest
 	}
 	resp := &inkanpb.ListKeysResponse{}
 	position := uint64(0)
-	for _, card := range v.s.cfg.Broker.Status().Cards {
+	for _, card := range v.s.cfg.Broker.Status(ctx).Cards {
 		for _, key := range card.Keys {
 			if position >= start && position < start+size {
 				resp.Keys = append(resp.Keys, v.s.protoKey(key, card.Card))
@@ -45,8 +45,8 @@ func (v signingService) ListKeys(_ context.Context, req *inkanpb.ListKeysRequest
 }
 
 // GetCertificate implements inkanpb.SigningServiceServer.
-func (v signingService) GetCertificate(_ context.Context, req *inkanpb.GetCertificateRequest) (*inkanpb.GetCertificateResponse, error) {
-	key, _, err := v.s.cfg.Broker.Key(token.KeyID(req.GetKeyId()))
+func (v signingService) GetCertificate(ctx context.Context, req *inkanpb.GetCertificateRequest) (*inkanpb.GetCertificateResponse, error) {
+	key, _, err := v.s.cfg.Broker.Key(ctx, token.KeyID(req.GetKeyId()))
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type statusService struct {
 
 // GetStatus implements inkanpb.StatusServiceServer.
 func (v statusService) GetStatus(ctx context.Context, _ *inkanpb.GetStatusRequest) (*inkanpb.GetStatusResponse, error) {
-	return &inkanpb.GetStatusResponse{Status: v.s.status(ctx, v.s.cfg.Broker.Status())}, nil
+	return &inkanpb.GetStatusResponse{Status: v.s.status(ctx, v.s.cfg.Broker.Status(ctx))}, nil
 }
 
 // WatchStatus implements inkanpb.StatusServiceServer.

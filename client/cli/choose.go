@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// chooseKey finds the key that --key names.
+func (a *app) chooseKey(ctx context.Context, c *client.Client, name string) (*inkanpb.Key, error) {
+	keys, err := c.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.pickKey(keys, name)
+}
+
+// pickKey looks for the whole identity, else the slot, else the beginning of
+// the part after the dot. The first of these that fits any key decides, and it
+// must fit one key only.
+func (a *app) pickKey(keys []*inkanpb.Key, name string) (*inkanpb.Key, error) {
+	for _, fits := range []func(*inkanpb.Key) bool{
+		func(k *inkanpb.Key) bool { return k.GetId() == name },
+		func(k *inkanpb.Key) bool { return strings.EqualFold(k.GetSlot(), name) },
+		func(k *inkanpb.Key) bool {
+			id := k.GetId()
+			return strings.HasPrefix(id[strings.LastIndexByte(id, '.')+1:], strings.ToLower(name))
+		},
+	} {
+		var found []*inkanpb.Key
+		for _, k := range keys {
+			if fits(k) {
+				found = append(found, k)
+			}
+		}
+		switch len(found) {
+		case 0:
+			continue
+		case 1:
+			return found[0], nil
+		}
+		candidates := make([]string, 0, len(found))
+		for _, k := range found {
+			candidates = append(candidates, k.GetId()+" ("+k.GetSlot()+")")
+		}
+		return nil, ambiguous("--key", name, candidates)
+	}
+	return nil, client.NewError(inkanpb.Reason_REASON_KEY_NOT_FOUND, a.lang, map[string]string{"key": name})
+}
+
+// chooseCard finds the card that --card names.
+func (a *app) chooseCard(ctx context.Context, c *client.Client, name string) (*inkanpb.CardStatus, error) {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.pickCard(s.GetCards(), name)
+}
+
+// pickCard looks for the whole identity or the serial, else the beginning of
+// the identity; without a name it is the only one there.
+func (a *app) pickCard(cards []*inkanpb.CardStatus, name string) (*inkanpb.CardStatus, error) {
+	var found []*inkanpb.CardStatus
+	for _, card := range cards {
+		if name != "" && (card.GetId() == name || card.GetSerial() == name) {
+			return card, nil
+		}
+		if strings.HasPrefix(card.GetId(), name) {
+			found = append(found, card)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		candidates := make([]string, 0, len(found))
+		for _, card := range found {
+			candidates = append(candidates, card.GetId()+" ("+card.GetCompany()+")")
+		}
+		return nil, ambiguous("--card", name, candidates)
+	case name == "":
+		return nil, &usageError{
+			exit: exitNotFound,
+			en:   "No card is in any reader, or this user may not see it.", nextEN: "Insert the card and run: inkan status",
+			ja: "リーダにICカードがないか、このユーザには表示されません。", nextJA: "カードを差し込み、inkan status で確認してください。",
+		}
+	}
+	return nil, client.NewError(inkanpb.Reason_REASON_CARD_NOT_FOUND, a.lang, map[string]string{"card": name})
+}
+
+// ambiguous lists what a name could mean.
+func ambiguous(flag, name string, candidates []string) error {
+	list := strings.Join(candidates, ", ")
+	if name == "" {
+		return &usageError{
+			exit: exitUsage, en: "there is more than one: " + list, nextEN: "Name one with " + flag + ".",
+			ja: "複数あります: " + list, nextJA: flag + " で1つを指定してください。",
+		}
+	}
+	return &usageError{
+		exit: exitUsage, en: flag + " " + name + " fits more than one: " + list, nextEN: "Give more of it, or the whole identity.",
+		ja: flag + " " + name + " に当てはまるものが複数あります: " + list, nextJA: "もっと長く、または全体を指定してください。",
+	}
+}

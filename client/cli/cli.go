@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/inkan-project/inkan/client"
+)
+
+// app is one run of the command.
+type app struct {
+	version string
+	stdin   io.Reader
+	stdout  *stickyWriter
+	stderr  io.Writer
+
+	lang      string // "ja" or "en"
+	json      bool
+	verbose   bool
+	socket    string
+	pinSocket string
+
+	started bool // a command's own code has begun: errors are no longer cobra's
+}
+
+// Main runs inkan with these arguments (without the program's name) and
+// returns the exit code. ctx ends a command in order; version is shown by
+// `inkan version`.
+func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{
+		version: version, stdin: stdin, stdout: &stickyWriter{w: stdout}, stderr: stderr,
+		lang: languageOf(args),
+	}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil && a.stdout.err != nil {
+		a.started = true
+		err = fmt.Errorf("writing output: %w", a.stdout.err)
+	}
+	if err == nil {
+		return int(exitOK)
+	}
+	return int(a.report(err))
+}
+
+// root makes the tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "inkan",
+		Short: a.say("Sign with a company's IC card", "会社のICカードで署名する"),
+		Long: a.say(`Inkan signs with a company's IC card. This command asks inkand, the service that
+owns the card; nothing else touches the card.`,
+			`Inkan(印鑑)は会社のICカードで署名します。このコマンドは、カードを管理する
+サービス inkand に要求を送ります。カードに直接触れるのは inkand だけです。`),
+		Example: `  inkan status
+  inkan keys
+  inkan sign --key 9c --in bid.xml --out bid.sig
+  inkan log`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if lang, _ := cmd.Flags().GetString("lang"); lang != "" && lang != "ja" && lang != "en" {
+				return usage("--lang is ja or en", "--lang には ja か en を指定してください")
+			}
+			return nil
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", false, a.say("print JSON", "JSONで出力する"))
+	flags.BoolVar(&a.verbose, "verbose", false, a.say("explain errors in both languages, with their cause", "エラーを両方の言語で、原因とともに表示する"))
+	flags.StringVar(&a.socket, "socket", "", a.say("`path` of inkand's socket (else INKAN_SOCKET, else "+client.DefaultSocket+")",
+		"inkandのソケットの`path`(省略時は INKAN_SOCKET、次に "+client.DefaultSocket+")"))
+	flags.StringVar(&a.pinSocket, "pin-socket", "", a.say("`path` of inkand's PIN socket (else INKAN_PIN_SOCKET, else pin.sock beside --socket)",
+		"暗証番号用ソケットの`path`(省略時は INKAN_PIN_SOCKET、次に --socket と同じ場所の pin.sock)"))
+	flags.String("lang", "", a.say("`language`, ja or en (else from LC_ALL, LC_MESSAGES, LANG)", "言語`language`: ja か en(省略時は LC_ALL、LC_MESSAGES、LANG による)"))
+	root.AddCommand(a.statusCommand(), a.keysCommand(), a.signCommand(), a.pinCommand(), a.certCommand(), a.logCommand(),
+		a.versionCommand(), a.exitCodesTopic())
+	flags.BoolP("help", "h", false, a.say("explain the command", "コマンドの説明を表示する"))
+	root.SetUsageTemplate(a.localized(root.UsageTemplate()))
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.Short = a.say("Explain a command", "コマンドの説明を表示する")
+		}
+	}
+	return root
+}
+
+// group makes a command that only holds others.
+func (a *app) group(use, en, ja string, subcommands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: a.say(en, ja),
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+	cmd.AddCommand(subcommands...)
+	return cmd
+}
+
+// exitCodesTopic is `inkan help exit-codes`.
+func (a *app) exitCodesTopic() *cobra.Command {
+	var b strings.Builder
+	for _, e := range exitCodes() {
+		fmt.Fprintf(&b, "  %2d  %s\n", e.code, a.say(e.en, e.ja))
+	}
+	return &cobra.Command{
+		Use:   "exit-codes",
+		Short: a.say("What the exit codes mean", "終了コードの意味"),
+		Long:  a.say("Exit codes of inkan; they never change:\n\n", "inkan の終了コード(変わることはありません):\n\n") + strings.TrimRight(b.String(), "\n"),
+	}
+}
+
+// localized translates the headings of cobra's help.
+func (a *app) localized(template string) string {
+	if a.lang != "ja" {
+		return template
+	}
+	return strings.NewReplacer("Usage:", "使い方:", "Examples:", "例:", "Available Commands:", "コマンド:", "Global Flags:", "共通のオプション:",
+		"Flags:", "オプション:", "Additional help topics:", "そのほかの説明:", "Aliases:", "別名:",
+		`Use "{{.CommandPath}} [command] --help" for more information about a command.`,
+		`コマンドの説明は "{{.CommandPath}} [command] --help" で表示します。`).Replace(template)
+}
+
+// say chooses the text of the caller's language.
+func (a *app) say(en, ja string) string {
+	if a.lang == "ja" {
+		return ja
+	}
+	return en
+}
+
+// outf writes to stdout; Main reports a failure at the end.
+func (a *app) outf(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format, args...) }
+
+// dial connects to inkand.
+func (a *app) dial(ctx context.Context, source client.PINSource) (*client.Client, error) {
+	return client.Dial(ctx, client.Options{Socket: a.socket, PINSocket: a.pinSocket, PIN: source, Language: a.lang})
+}
+
+// run makes the body of a command that talks to inkand without a PIN.
+func (a *app) run(body func(ctx context.Context, c *client.Client) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		a.started = true
+		c, err := a.dial(cmd.Context(), nil)
+		if err != nil {
+			return err
+		}
+		defer c.Close() // only read from; nothing can be lost
+		return body(cmd.Context(), c)
+	}
+}
+
+// languageOf finds --lang before the commands are made, since their help is
+// in that language too.
+func languageOf(args []string) string {
+	for i, arg := range args {
+		value, joined := strings.CutPrefix(arg, "--lang=")
+		if arg == "--lang" && i+1 < len(args) {
+			value, joined = args[i+1], true
+		}
+		if joined && (value == "ja" || value == "en") {
+			return value
+		}
+	}
+	return client.EnvLanguage()
+}
+
+// stickyWriter keeps the first error, so that lines can be written without
+// looking and a full disk is still an error of the command.
+type stickyWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *stickyWriter) Write(b []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(b)
+	s.err = err
+	return n, err
+}

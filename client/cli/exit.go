@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// exitCode is what the process ends with. The numbers never change.
+type exitCode int
+
+const (
+	exitOK          exitCode = 0
+	exitOther       exitCode = 1
+	exitUsage       exitCode = 2
+	exitUnreachable exitCode = 3
+	exitRefused     exitCode = 4
+	exitPIN         exitCode = 5
+	exitLocked      exitCode = 6
+	exitNotFound    exitCode = 7
+	exitCard        exitCode = 8
+	exitNoPIN       exitCode = 9
+	exitRequest     exitCode = 10
+	exitLog         exitCode = 11
+)
+
+// exitCodes is the table of `inkan help exit-codes`, in order.
+func exitCodes() []struct {
+	code   exitCode
+	en, ja string
+} {
+	return []struct {
+		code   exitCode
+		en, ja string
+	}{
+		{exitOK, "done", "成功"},
+		{exitOther, "an error of another kind, for example a file that cannot be read", "その他のエラー(ファイルを読めないなど)"},
+		{exitUsage, "the command line is wrong", "コマンドの書き方の誤り"},
+		{exitUnreachable, "inkand cannot be reached, or is stopping", "inkandに接続できない、または停止処理中"},
+		{exitRefused, "refused: this user or program may not do it", "許可されていない"},
+		{exitPIN, "the PIN is wrong, or cannot be a PIN of this card", "暗証番号の誤り、または形式の誤り"},
+		{exitLocked, "the card is locked", "ICカードがロックされている"},
+		{exitNotFound, "no such card or key, or no certificate that can be used", "カード、鍵、または使える証明書がない"},
+		{exitCard, "the card or the reader failed", "ICカードまたはリーダのエラー"},
+		{exitNoPIN, "the PIN entry was cancelled or timed out, or nobody could be asked", "暗証番号の入力の取消し、時間切れ、または尋ねる相手がいない"},
+		{exitRequest, "the request is wrong: digest or algorithm", "要求の誤り(ダイジェスト、アルゴリズム)"},
+		{exitLog, "the log or the PIN-try journal cannot be written", "記録または試行記録を書き込めない"},
+	}
+}
+
+// exitOf returns the exit code of an error.
+func exitOf(err error) exitCode {
+	if err == nil {
+		return exitOK
+	}
+	if u, ok := errors.AsType[*usageError](err); ok {
+		return u.exit
+	}
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		return exitOfReason(e.Reason)
+	}
+	return exitOther
+}
+
+// exitOfReason maps the catalogue. A reason that is not here ends with 1, so a
+// test holds every reason against this list.
+func exitOfReason(r inkanpb.Reason) exitCode {
+	switch r {
+	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED:
+		return exitPIN
+	case inkanpb.Reason_REASON_CARD_LOCKED:
+		return exitLocked
+	case inkanpb.Reason_REASON_PROMPT_CANCELLED, inkanpb.Reason_REASON_PROMPT_TIMEOUT,
+		inkanpb.Reason_REASON_NO_PIN_AGENT, inkanpb.Reason_REASON_CALL_ENDED:
+		return exitNoPIN
+	case inkanpb.Reason_REASON_CARD_NOT_FOUND, inkanpb.Reason_REASON_KEY_NOT_FOUND,
+		inkanpb.Reason_REASON_NO_CERTIFICATE, inkanpb.Reason_REASON_CERTIFICATE_NOT_USABLE:
+		return exitNotFound
+	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
+		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
+		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_NO_READER_BACKEND:
+		return exitCard
+	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
+		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE:
+		return exitRequest
+	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:
+		return exitRefused
+	case inkanpb.Reason_REASON_AUDIT_UNAVAILABLE, inkanpb.Reason_REASON_JOURNAL_UNAVAILABLE,
+		inkanpb.Reason_REASON_JOURNAL_DAMAGED, inkanpb.Reason_REASON_DATABASE_DAMAGED:
+		return exitLog
+	case inkanpb.Reason_REASON_SHUTTING_DOWN, inkanpb.Reason_REASON_SERVICE_UNREACHABLE:
+		return exitUnreachable
+	default: // inkand says the others when it starts, on its own stderr; or they are bugs
+		return exitOther
+	}
+}

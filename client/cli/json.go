@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// The types of this file are the JSON output. It is stable: fields are added,
+// never renamed, removed or given another meaning. Lists are never null; null
+// is "not there" or "not known".
+
+type pinJSON struct {
+	TriesLeft  *uint32 `json:"tries_left"`  // null = unknown
+	TriesKnown bool    `json:"tries_known"` // true: the card confirmed the number; false: at most
+	Limit      uint32  `json:"limit"`
+}
+
+type certificateJSON struct {
+	Subject   string     `json:"subject"`
+	Issuer    string     `json:"issuer"`
+	Company   string     `json:"company"`
+	Holder    string     `json:"holder"`
+	Serial    string     `json:"serial"`
+	NotBefore *time.Time `json:"not_before"`
+	NotAfter  *time.Time `json:"not_after"`
+	State     string     `json:"state"`
+}
+
+type keyJSON struct {
+	ID          string           `json:"id"`
+	Label       string           `json:"label"`
+	Algorithm   string           `json:"algorithm"` // key type, "P-256"
+	Card        string           `json:"card"`
+	Slot        string           `json:"slot"`
+	PINPolicy   string           `json:"pin_policy"`
+	Algorithms  []string         `json:"algorithms"`
+	Virtual     bool             `json:"virtual"`
+	Certificate *certificateJSON `json:"certificate"`
+}
+
+type noticeJSON struct {
+	Code string `json:"code"`
+	EN   string `json:"en"`
+	JA   string `json:"ja"`
+}
+
+type serviceJSON struct {
+	Version     string       `json:"version"`
+	Socket      string       `json:"socket"`
+	StartedAt   *time.Time   `json:"started_at"`
+	Virtual     bool         `json:"virtual"`
+	VirtualHint string       `json:"virtual_hint"`
+	PINMemory   string       `json:"pin_memory"`
+	PeerCheck   string       `json:"peer_check"`
+	Notices     []noticeJSON `json:"notices"`
+}
+
+type readerJSON struct {
+	Name        string `json:"name"`
+	CardPresent bool   `json:"card_present"`
+	Virtual     bool   `json:"virtual"`
+	Card        string `json:"card"`
+	Problem     string `json:"problem"`
+}
+
+type cardJSON struct {
+	ID           string            `json:"id"`
+	Serial       string            `json:"serial"`
+	State        string            `json:"state"`
+	PIN          pinJSON           `json:"pin"`
+	Application  string            `json:"application"`
+	Reader       string            `json:"reader"`
+	Virtual      bool              `json:"virtual"`
+	Company      string            `json:"company"`
+	Certificates []certificateJSON `json:"certificates"`
+}
+
+type statusJSON struct {
+	Sequence *uint64      `json:"sequence,omitempty"` // with --watch
+	Service  serviceJSON  `json:"service"`
+	Readers  []readerJSON `json:"readers"`
+	Cards    []cardJSON   `json:"cards"`
+}
+
+type signJSON struct {
+	Signature []byte   `json:"signature"` // base64
+	Record    uint64   `json:"record"`
+	Warnings  []string `json:"warnings"`
+	Key       string   `json:"key"`
+	Algorithm string   `json:"algorithm"`
+}
+
+// printJSON writes one value, indented unless it is one of a stream.
+func (a *app) printJSON(v any, stream bool) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	if !stream {
+		e.SetIndent("", "  ")
+	}
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	return nil
+}
+
+func pinToJSON(p *inkanpb.PinStatus) pinJSON {
+	if p == nil {
+		return pinJSON{}
+	}
+	return pinJSON{TriesLeft: p.TriesLeft, TriesKnown: p.TriesLeft != nil && p.GetTriesKnown(), Limit: p.GetLimit()}
+}
+
+func certificateToJSON(c *inkanpb.Certificate) *certificateJSON {
+	if c == nil {
+		return nil
+	}
+	return &certificateJSON{
+		Subject: c.GetSubject(), Issuer: c.GetIssuer(), Company: c.GetCompany(), Holder: c.GetHolder(), Serial: c.GetSerial(),
+		NotBefore: rfc3339(c.GetNotBefore()), NotAfter: rfc3339(c.GetNotAfter()), State: certificateStateWord(c.GetState()),
+	}
+}
+
+func keyToJSON(k *inkanpb.Key) keyJSON {
+	algorithms := make([]string, 0, len(k.GetAlgorithms()))
+	for _, alg := range k.GetAlgorithms() {
+		algorithms = append(algorithms, client.AlgorithmName(alg))
+	}
+	return keyJSON{
+		ID: k.GetId(), Label: k.GetLabel(), Algorithm: k.GetType(), Card: k.GetCardId(), Slot: k.GetSlot(),
+		PINPolicy: pinPolicyWord(k.GetPinPolicy()), Algorithms: algorithms, Virtual: k.GetVirtual(),
+		Certificate: certificateToJSON(k.GetCertificate()),
+	}
+}
+
+func statusToJSON(s *inkanpb.Status, socket string) statusJSON {
+	service := s.GetService()
+	out := statusJSON{
+		Service: serviceJSON{
+			Version: service.GetVersion(), Socket: socket, StartedAt: rfc3339(service.GetStartedAt()),
+			Virtual: service.GetVirtual(), VirtualHint: service.GetVirtualHint(),
+			PINMemory: service.GetPinMemory(), PeerCheck: service.GetPeerCheck(), Notices: []noticeJSON{},
+		},
+		Readers: []readerJSON{}, Cards: []cardJSON{},
+	}
+	for _, n := range service.GetNotices() {
+		out.Service.Notices = append(out.Service.Notices, noticeJSON{n.GetCode(), n.GetEn(), n.GetJa()})
+	}
+	for _, r := range s.GetReaders() {
+		out.Readers = append(out.Readers, readerJSON{r.GetName(), r.GetCardPresent(), r.GetVirtual(), r.GetCardId(), r.GetProblem()})
+	}
+	for _, c := range s.GetCards() {
+		card := cardJSON{
+			ID: c.GetId(), Serial: c.GetSerial(), State: cardStateWord(c.GetState()), PIN: pinToJSON(c.GetPin()),
+			Application: c.GetApplication(), Reader: c.GetReader(), Virtual: c.GetVirtual(), Company: c.GetCompany(),
+			Certificates: []certificateJSON{},
+		}
+		for _, certificate := range c.GetCertificates() {
+			card.Certificates = append(card.Certificates, *certificateToJSON(certificate))
+		}
+		out.Cards = append(out.Cards, card)
+	}
+	return out
+}

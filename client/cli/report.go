@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// usageError is a mistake that inkan finds by itself, in both languages.
+type usageError struct {
+	exit           exitCode
+	en, ja         string
+	nextEN, nextJA string
+}
+
+// Error implements error, in English.
+func (u *usageError) Error() string { return u.en }
+
+// usage is a mistake in the command line.
+func usage(en, ja string) *usageError {
+	return &usageError{exit: exitUsage, en: en, ja: ja, nextEN: "Run: inkan help", nextJA: "使い方は inkan help で確認してください。"}
+}
+
+// report writes an error to stderr: what happened, then the next step; with
+// --verbose also in the other language and with the cause.
+func (a *app) report(err error) exitCode {
+	var exit exitCode
+	switch u, ok := errors.AsType[*usageError](err); {
+	case ok:
+		exit = u.exit
+		a.reportLines(u.text)
+	default:
+		e, ok := errors.AsType[*client.Error](err)
+		if !ok {
+			exit = exitOf(err)
+			if !a.started { // cobra's own: an unknown command or flag
+				exit = exitUsage
+				a.reportLines(usage(err.Error(), err.Error()).text)
+				break
+			}
+			a.errf("inkan: %s\n", clean(err.Error()))
+			break
+		}
+		exit = exitOf(e)
+		a.reportLines(func(lang string) (string, string) {
+			message, next := e.In(lang)
+			return e.Code + " " + message, next
+		})
+		a.reportCause(e)
+	}
+	return exit
+}
+
+// reportCause adds what was wrong on our side when no PIN came; with --verbose
+// every cause there is.
+func (a *app) reportCause(e *client.Error) {
+	noPIN := e.Reason == inkanpb.Reason_REASON_NO_PIN_AGENT || e.Reason == inkanpb.Reason_REASON_PROMPT_CANCELLED
+	for _, cause := range causes(e.Unwrap()) {
+		_, fromGRPC := status.FromError(cause)
+		if a.verbose || noPIN && !fromGRPC {
+			a.errf("  (%s)\n", clean(cause.Error()))
+		}
+	}
+}
+
+// causes takes joined errors apart.
+func causes(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) // only this level is taken apart
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, causes(e)...)
+	}
+	return all
+}
+
+func (u *usageError) text(lang string) (message, next string) {
+	if lang == "ja" {
+		return u.ja, u.nextJA
+	}
+	return u.en, u.nextEN
+}
+
+// reportLines writes message and next step in the caller's language, then, if
+// asked, in the other.
+func (a *app) reportLines(text func(lang string) (message, next string)) {
+	langs := []string{a.lang}
+	if a.verbose {
+		other := map[string]string{"ja": "en", "en": "ja"}[a.lang]
+		langs = append(langs, other)
+	}
+	for _, lang := range langs {
+		message, next := text(lang)
+		a.errf("inkan: %s\n", clean(message))
+		if next != "" {
+			a.errf("  -> %s\n", clean(next))
+		}
+	}
+}
+
+// warn writes what to know although the command succeeded.
+func (a *app) warn(code string) {
+	message, next, ok := client.Explain(code, a.lang)
+	if !ok {
+		message = a.say("a warning that this version does not know", "この版では説明できない警告です")
+	}
+	a.errf("inkan: %s %s %s\n", a.say("warning", "警告"), clean(code), message)
+	if next != "" {
+		a.errf("  -> %s\n", next)
+	}
+}
+
+// errf writes to stderr. When that fails there is nobody to tell.
+func (a *app) errf(format string, args ...any) { _, _ = fmt.Fprintf(a.stderr, format, args...) }

@@ -1,0 +1,86 @@
+package cli_test
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/inkan-project/inkan/client/cli"
+	"github.com/inkan-project/inkan/client/cli/clitest"
+	"github.com/inkan-project/inkan/client/internal/clientfake"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"inkan": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		code := cli.Main(ctx, "v0.0.0-test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
+	}})
+}
+
+// fakeKey finds the fake of a script.
+type fakeKey struct{}
+
+func TestScripts(t *testing.T) {
+	clitest.Run(t, clitest.Config{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env, run string) error {
+			fake, err := clientfake.Start(run)
+			if err != nil {
+				return err
+			}
+			env.Defer(fake.Stop)
+			env.Values[fakeKey{}] = fake
+			for _, k := range fake.Keys {
+				env.Setenv("KEY_"+strings.ToUpper(k.Proto.GetSlot()), k.Proto.GetId())
+				env.Setenv("TAIL_"+strings.ToUpper(k.Proto.GetSlot()), strings.TrimPrefix(k.Proto.GetId(), clientfake.CardID+".")[:12])
+			}
+			return nil
+		},
+		Commands: map[string]clitest.Command{"fake": fakeCommand},
+	})
+}
+
+// fakeCommand changes the inkand of a script:
+//
+//	fake fail METHOD REASON [name=value...]   the next call of the method fails
+//	fake tries N                              tries left
+//	fake no-agents                            pin.sock is gone
+//	fake warn CODE...                         signatures carry warnings
+func fakeCommand(ts *testscript.TestScript, _ bool, args []string) {
+	fake, ok := ts.Value(fakeKey{}).(*clientfake.Server)
+	if !ok || len(args) == 0 {
+		ts.Fatalf("usage: fake what [args...]")
+	}
+	switch what, args := args[0], args[1:]; what {
+	case "fail":
+		var pairs []string
+		for _, pair := range args[2:] {
+			name, value, _ := strings.Cut(pair, "=")
+			pairs = append(pairs, name, value)
+		}
+		reason, ok := inkanpb.Reason_value["REASON_"+args[1]]
+		if !ok {
+			ts.Fatalf("no reason %s", args[1])
+		}
+		fake.FailNext(args[0], clientfake.StatusError(inkanpb.Reason(reason), pairs...))
+	case "tries":
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		fake.SetTries(uint32(n))
+	case "no-agents":
+		fake.StopAgents()
+	case "warn":
+		fake.Warn(args...)
+	default:
+		ts.Fatalf("unknown: fake %s", what)
+	}
+}

@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// maxDocumentName is SignRequest.document_name's limit, in characters.
+const maxDocumentName = 256
+
+// signFlags are what `inkan sign` is told.
+type signFlags struct {
+	key, in, out, algorithm, name string
+	pinFD                         int
+}
+
+func (a *app) signCommand() *cobra.Command {
+	var f signFlags
+	cmd := &cobra.Command{
+		Use: "sign --key ID --in FILE --out FILE",
+
+		DisableFlagsInUseLine: true,
+
+		Short: a.say("Sign a file", "ファイルに署名する"),
+		Long: a.say(`Hashes a file and signs the digest with a key of a card. The file is not sent.
+The PIN is asked on the terminal, or read from --pin-fd. The signature is raw:
+RSA as long as the modulus, ECDSA in ASN.1 DER, as openssl dgst -verify takes it.`,
+			`ファイルのダイジェストを計算し、ICカードの鍵で署名します。ファイルは送りません。
+暗証番号は端末で尋ねるか、--pin-fd から読みます。署名は生の形式で、
+openssl dgst -verify で検証できます(RSAは法の長さ、ECDSAはASN.1 DER)。`),
+		Example: `  inkan sign --key 9c --in bid.xml --out bid.sig
+  inkan sign --key 9a --alg RSA-PSS-SHA256 --in - --out bid.sig < bid.xml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.started = true
+			if err := f.check(a.json); err != nil {
+				return err
+			}
+			return a.withPIN(cmd, f.pinFD, func(ctx context.Context, c *client.Client) error { return a.sign(ctx, c, f) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.key, "key", "", a.say("`ID` of the key, its slot (9c), or the beginning of the part after the dot", "鍵の`ID`、場所(9c)、または点の後の先頭部分"))
+	flags.StringVar(&f.in, "in", "", a.say("`FILE` to sign; - is stdin", "署名する`FILE`。- は標準入力"))
+	flags.StringVar(&f.out, "out", "", a.say("`FILE` for the signature; - is stdout; may be left out with --json", "署名を書く`FILE`。- は標準出力。--json では省略できる"))
+	flags.StringVar(&f.algorithm, "alg", "", a.say("`NAME` of the algorithm, such as ECDSA-SHA256 (else the key's usual one)", "アルゴリズムの`NAME`(例: ECDSA-SHA256、省略時は鍵の標準)"))
+	flags.StringVar(&f.name, "name", "", a.say("name of the document, `DOC`, in prompt and log (else the file's)", "入力画面と記録に示す文書名`DOC`(省略時はファイル名)"))
+	a.pinFlag(cmd, &f.pinFD)
+	return cmd
+}
+
+func (f *signFlags) check(json bool) error {
+	for _, required := range []struct{ name, value string }{{"key", f.key}, {"in", f.in}, {"out", f.out}} {
+		if required.value == "" && (required.name != "out" || !json) {
+			return usage("--"+required.name+" is missing", "--"+required.name+" を指定してください")
+		}
+	}
+	if f.out == "-" && json {
+		return usage("--out - and --json both write to stdout", "--out - と --json はどちらも標準出力に書きます")
+	}
+	if f.in == "-" && f.pinFD == 0 {
+		return usage("--in - and --pin-fd 0 both read stdin", "--in - と --pin-fd 0 はどちらも標準入力を読みます")
+	}
+	if !utf8.ValidString(f.name) || utf8.RuneCountInString(f.name) > maxDocumentName {
+		return usage("--name is UTF-8 of at most 256 characters", "--name は256文字以内のUTF-8で指定してください")
+	}
+	return nil
+}
+
+func (a *app) sign(ctx context.Context, c *client.Client, f signFlags) error {
+	key, err := a.chooseKey(ctx, c, f.key)
+	if err != nil {
+		return err
+	}
+	algorithm, err := a.chooseAlgorithm(key, f.algorithm)
+	if err != nil {
+		return err
+	}
+	digest, err := a.digest(f.in, client.AlgorithmHash(algorithm))
+	if err != nil {
+		return err
+	}
+	signature, err := c.Sign(ctx, client.SignRequest{KeyID: key.GetId(), Algorithm: algorithm, Digest: digest, DocumentName: f.documentName()})
+	if err != nil {
+		return err
+	}
+	for _, code := range signature.Warnings {
+		a.warn(code)
+	}
+	if f.out == "-" {
+		_, err := a.stdout.Write(signature.Bytes)
+		return err
+	}
+	if f.out != "" {
+		if err := writeWhole(f.out, signature.Bytes); err != nil {
+			return err
+		}
+	}
+	if a.json {
+		warnings := append([]string{}, signature.Warnings...)
+		return a.printJSON(signJSON{signature.Bytes, signature.Record, warnings, key.GetId(), client.AlgorithmName(algorithm)}, false)
+	}
+	a.outf(a.say("signed: %s (key %s, %s, record %d)\n", "署名しました: %s (鍵 %s、%s、記録 %d)\n"),
+		clean(f.out), clean(key.GetSlot()), client.AlgorithmName(algorithm), signature.Record)
+	return nil
+}
+
+// documentName is --name, else the file's own.
+func (f *signFlags) documentName() string {
+	if f.name != "" || f.in == "-" {
+		return f.name
+	}
+	runes := []rune(strings.ToValidUTF8(filepath.Base(f.in), "\uFFFD"))
+	return string(runes[:min(len(runes), maxDocumentName)])
+}
+
+// chooseAlgorithm finds the algorithm of --alg, else the key's usual one.
+func (a *app) chooseAlgorithm(key *inkanpb.Key, name string) (inkanpb.Algorithm, error) {
+	if name == "" {
+		if len(key.GetAlgorithms()) == 0 {
+			return 0, client.NewError(inkanpb.Reason_REASON_ALGORITHM_MISMATCH, a.lang,
+				map[string]string{"algorithm": a.say("no algorithm", "どのアルゴリズムも"), "key_type": key.GetType()})
+		}
+		return key.GetAlgorithms()[0], nil
+	}
+	algorithm, ok := client.ParseAlgorithm(name)
+	upper := strings.ToUpper(name)
+	switch {
+	case ok && client.AlgorithmRefused(algorithm), strings.HasSuffix(upper, "SHA1"), strings.HasSuffix(upper, "SHA-1"), strings.HasSuffix(upper, "MD5"):
+		return 0, client.NewError(inkanpb.Reason_REASON_ALGORITHM_REFUSED, a.lang, map[string]string{"algorithm": upper})
+	case !ok:
+		known := make([]string, 0, len(key.GetAlgorithms()))
+		for _, k := range key.GetAlgorithms() {
+			known = append(known, client.AlgorithmName(k))
+		}
+		list := strings.Join(known, ", ")
+		return 0, &usageError{
+			exit: exitRequest, en: "there is no algorithm " + name, nextEN: "This key signs with: " + list,
+			ja: "アルゴリズム " + name + " はありません", nextJA: "この鍵で使えるもの: " + list,
+		}
+	}
+	return algorithm, nil
+}
+
+// digest hashes a file as a stream, whatever its size.
+func (a *app) digest(path string, hash crypto.Hash) ([]byte, error) {
+	if !hash.Available() {
+		return nil, client.NewError(inkanpb.Reason_REASON_ALGORITHM_REFUSED, a.lang, map[string]string{"algorithm": hash.String()})
+	}
+	in := a.stdin
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("opening the document: %w", err)
+		}
+		defer file.Close() // only read
+		in = file
+	}
+	h := hash.New()
+	if _, err := io.Copy(h, in); err != nil {
+		return nil, fmt.Errorf("reading the document: %w", err)
+	}
+	return h.Sum(nil), nil
+}

@@ -1,0 +1,185 @@
+package client
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// DefaultSocket is where a packaged inkand listens.
+const DefaultSocket = "/run/inkan/inkan.sock"
+
+// Metadata keys of the API (the comments of proto/inkan/v1 say what they do).
+const (
+	metadataLanguage = "accept-language"
+	metadataAgent    = "inkan-agent"
+)
+
+// connectTimeout bounds Dial when its context has no deadline. A local socket
+// answers at once or not at all.
+const connectTimeout = 5 * time.Second
+
+// Options say how to reach inkand. The zero value is right for most programs.
+type Options struct {
+	// Socket is the path of inkand's API socket. Empty: $INKAN_SOCKET, else
+	// DefaultSocket.
+	Socket string
+	// PINSocket is the path of inkand's PIN socket. Empty: $INKAN_PIN_SOCKET,
+	// else "pin.sock" in the directory of Socket.
+	PINSocket string
+	// PIN gives the PIN for calls of this Client. nil: the prompt of the
+	// user's session is asked.
+	PIN PINSource
+	// Language of error texts, "ja" or "en". Empty: as LC_ALL, LC_MESSAGES or
+	// LANG say, else English.
+	Language string
+}
+
+// Client is a connection to inkand. Make one with [Dial].
+type Client struct {
+	socket   string
+	language string
+
+	conn    *grpc.ClientConn
+	status  inkanpb.StatusServiceClient
+	signing inkanpb.SigningServiceClient
+	card    inkanpb.CardServiceClient
+	audit   inkanpb.AuditServiceClient
+
+	agents      *agents
+	lastDialErr atomic.Pointer[error] // why the newest connection attempt failed
+}
+
+// Dial connects to inkand. It waits until inkand has answered, so that a
+// wrong path is known at once; the error is then [ErrServiceUnreachable] with
+// the path. A later loss of the connection ends the calls that run; the next
+// call connects again.
+func Dial(ctx context.Context, o Options) (*Client, error) {
+	c := &Client{language: o.Language}
+	if c.language != "ja" && c.language != "en" {
+		c.language = EnvLanguage()
+	}
+	var err error
+	if c.socket, err = socketPath(o.Socket, "INKAN_SOCKET", DefaultSocket); err != nil {
+		return nil, c.unreachable(err)
+	}
+	pinSocket, err := socketPath(o.PINSocket, "INKAN_PIN_SOCKET", filepath.Join(filepath.Dir(c.socket), "pin.sock"))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	c.agents = newAgents(pinSocket, o.PIN)
+	// No service configuration can come from a local socket; with both options
+	// off, gRPC never repeats a call that inkand may have seen.
+	c.conn, err = grpc.NewClient("unix://"+c.socket,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.connect(ctx) }),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithUnaryInterceptor(c.unary),
+		grpc.WithStreamInterceptor(c.stream),
+	)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if err := c.waitReady(ctx); err != nil {
+		_ = c.conn.Close() // nothing was sent over it
+		return nil, c.unreachable(err)
+	}
+	c.status = inkanpb.NewStatusServiceClient(c.conn)
+	c.signing = inkanpb.NewSigningServiceClient(c.conn)
+	c.card = inkanpb.NewCardServiceClient(c.conn)
+	c.audit = inkanpb.NewAuditServiceClient(c.conn)
+	return c, nil
+}
+
+// Close ends calls that run, the PIN agent and the connection, and waits for
+// them. A PIN already sent to the card stays counted.
+func (c *Client) Close() error {
+	c.agents.close()
+	return c.conn.Close()
+}
+
+// Socket returns the path of the API socket in use.
+func (c *Client) Socket() string { return c.socket }
+
+// Language returns the language of error texts, "ja" or "en".
+func (c *Client) Language() string { return c.language }
+
+// connect makes every connection to the API socket: the one place to look at
+// the other end before anything is sent to it.
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		c.lastDialErr.Store(&err)
+		return nil, err
+	}
+	c.lastDialErr.Store(nil)
+	return conn, nil
+}
+
+// waitReady returns nil once inkand speaks gRPC with us, else why it does not.
+func (c *Client) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	c.conn.Connect()
+	for {
+		switch state := c.conn.GetState(); state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return c.dialError()
+		default:
+			if !c.conn.WaitForStateChange(ctx, state) {
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// dialError returns why the newest attempt failed.
+func (c *Client) dialError() error {
+	if err := c.lastDialErr.Load(); err != nil {
+		return *err
+	}
+	return errNotGRPC
+}
+
+// outgoing adds what every call says about itself.
+func (c *Client) outgoing(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, metadataLanguage, c.language)
+}
+
+// unary is the one place where errors of unary calls become *Error.
+func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return c.fromStatus(invoke(c.outgoing(ctx), method, req, reply, cc, opts...))
+}
+
+// stream is the one place where errors of opening a stream become *Error; the
+// reader of the stream passes its own through fromStatus.
+func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(c.outgoing(ctx), desc, cc, method, opts...)
+	return s, c.fromStatus(err)
+}
+
+// socketPath chooses a path and makes it absolute.
+func socketPath(given, env, fallback string) (string, error) {
+	if given == "" {
+		given = os.Getenv(env)
+	}
+	if given == "" {
+		given = fallback
+	}
+	return filepath.Abs(given)
+}

@@ -1,0 +1,183 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strconv"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/inkan-project/inkan/proto/catalogue"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// Error is why a call did not do what it should: what happened and the next
+// step, for people, and what a program needs to branch. It is rebuilt from
+// the details that inkand puts into the gRPC status.
+type Error struct {
+	// Reason is stable. REASON_UNSPECIFIED means that inkand is newer than
+	// this package; Code and the texts are then still right.
+	Reason inkanpb.Reason
+	// Code is what people quote: "INK-1001".
+	Code string
+	// Message says what happened, in the language of the Client.
+	Message string
+	// Next says what to do now, in the language of the Client.
+	Next string
+	// TriesLeft is the number of PIN tries left, if TriesKnown.
+	TriesLeft int
+	// TriesKnown is false when the error is not about a PIN, or the number is
+	// not known.
+	TriesKnown bool
+	// Metadata holds the values of the text, for example "card".
+	Metadata map[string]string
+
+	texts map[string]catalogue.Text // by language
+	cause error
+}
+
+// NewError makes an Error that did not come from inkand, with the catalogue's
+// text in this language, for programs that find a mistake before they ask.
+func NewError(reason inkanpb.Reason, language string, metadata map[string]string) *Error {
+	e := &Error{Reason: reason, Code: catalogue.Code(reason), Metadata: metadata, texts: map[string]catalogue.Text{}}
+	for _, l := range []string{"ja", "en"} {
+		e.texts[l] = catalogue.In(l, reason, metadata)
+	}
+	e.Message, e.Next = e.In(language)
+	e.TriesLeft, e.TriesKnown = parseTries(metadata)
+	return e
+}
+
+// Explain returns the words for a stable code, such as one of
+// [Signature].Warnings, in a language; false for a code that this package does
+// not know.
+func Explain(code, language string) (message, next string, ok bool) {
+	number, err := strconv.Atoi(strings.TrimPrefix(code, "INK-"))
+	reason := inkanpb.Reason(number) // an unknown number finds no text
+	if t := catalogue.In(language, reason, nil); err == nil && t.Message != "" {
+		return t.Message, t.Next, true
+	}
+	return "", "", false
+}
+
+// Error implements error: code, what happened and what to do next.
+func (e *Error) Error() string {
+	s := e.Code + " " + e.Message
+	if e.Next != "" {
+		s += " " + e.Next
+	}
+	return s
+}
+
+// In returns both texts in a language, "ja" or "en".
+func (e *Error) In(language string) (message, next string) {
+	t, ok := e.texts[language]
+	if !ok {
+		return e.Message, e.Next
+	}
+	return t.Message, t.Next
+}
+
+// Is makes errors.Is work with the sentinels of this package, and with
+// [context.Canceled] and [context.DeadlineExceeded] for a call that its own
+// context ended.
+func (e *Error) Is(target error) bool {
+	if r, ok := target.(reasonError); ok {
+		return e.Reason == inkanpb.Reason(r)
+	}
+	if e.Reason != inkanpb.Reason_REASON_CALL_ENDED {
+		return false
+	}
+	code := status.Code(e.cause)
+	return target == context.Canceled && code == codes.Canceled ||
+		target == context.DeadlineExceeded && code == codes.DeadlineExceeded
+}
+
+// Unwrap returns the cause: the gRPC status error for an error of inkand.
+func (e *Error) Unwrap() error { return e.cause }
+
+// because attaches a cause beside the one that is there.
+func (e *Error) because(cause error) *Error {
+	if cause != nil {
+		e.cause = errors.Join(e.cause, cause)
+	}
+	return e
+}
+
+// fromStatus turns any error of a call into a *Error; nil stays nil.
+func (c *Client) fromStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	st := status.Convert(err)
+	e := c.fromDetails(st)
+	if e == nil {
+		e = c.fromCode(st)
+	}
+	return e.because(st.Err())
+}
+
+// fromDetails rebuilds what inkand said; nil if the status is not inkand's.
+func (c *Client) fromDetails(st *status.Status) *Error {
+	var info *errdetails.ErrorInfo
+	texts := map[string]catalogue.Text{}
+	for _, d := range st.Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			if d.GetDomain() == catalogue.Domain {
+				info = d
+			}
+		case *errdetails.LocalizedMessage:
+			message, next, _ := strings.Cut(d.GetMessage(), "\n")
+			texts[d.GetLocale()] = catalogue.Text{Message: message, Next: next}
+		}
+	}
+	if info == nil {
+		return nil
+	}
+	e := NewError(catalogue.Find(info.GetReason()), c.language, info.GetMetadata())
+	if code := info.GetMetadata()["code"]; code != "" {
+		e.Code = code
+	}
+	maps.Copy(e.texts, texts) // inkand's own words win: it may be newer
+	if e.Message, e.Next = e.In(c.language); e.Message == "" {
+		e.Message = st.Message()
+	}
+	return e
+}
+
+// fromCode explains an error that gRPC itself made, here or in inkand.
+func (c *Client) fromCode(st *status.Status) *Error {
+	detail := map[string]string{"detail": st.Message()}
+	switch st.Code() {
+	case codes.Unavailable:
+		if c.lastDialErr.Load() != nil {
+			return c.unreachable(c.dialError())
+		}
+		return c.unreachable(errConnectionLost)
+	case codes.Canceled, codes.DeadlineExceeded:
+		return NewError(inkanpb.Reason_REASON_CALL_ENDED, c.language, nil)
+	case codes.ResourceExhausted:
+		return NewError(inkanpb.Reason_REASON_MESSAGE_TOO_LARGE, c.language, nil)
+	case codes.InvalidArgument:
+		return NewError(inkanpb.Reason_REASON_REQUEST_INVALID, c.language, detail)
+	default:
+		return NewError(inkanpb.Reason_REASON_INTERNAL, c.language, detail)
+	}
+}
+
+// parseTries reads metadata tries_left: a number, or "unknown".
+func parseTries(metadata map[string]string) (left int, known bool) {
+	n, err := strconv.Atoi(metadata["tries_left"])
+	if err != nil || n < 0 {
+		return 0, false
+	}
+	return n, true
+}

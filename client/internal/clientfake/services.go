@@ -1,0 +1,188 @@
+package clientfake
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// started is the fixed time at which every fake starts.
+func started() *timestamppb.Timestamp {
+	return timestamppb.New(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC))
+}
+
+// GetStatus implements StatusService.
+func (s *Server) GetStatus(context.Context, *inkanpb.GetStatusRequest) (*inkanpb.GetStatusResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &inkanpb.GetStatusResponse{Status: s.statusLocked()}, nil
+}
+
+// WatchStatus implements StatusService.
+func (s *Server) WatchStatus(_ *inkanpb.WatchStatusRequest, stream grpc.ServerStreamingServer[inkanpb.WatchStatusResponse]) error {
+	for {
+		s.mu.Lock()
+		r := &inkanpb.WatchStatusResponse{Sequence: s.sequence, Status: s.statusLocked()}
+		changed := s.changed
+		s.mu.Unlock()
+		if err := stream.Send(r); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+func (s *Server) statusLocked() *inkanpb.Status {
+	card := &inkanpb.CardStatus{
+		Id: CardID, Serial: Serial, Application: "PIV", Reader: Reader, State: cardState(s.tries),
+		Pin: s.pinLocked(), Virtual: true, Company: Company,
+	}
+	for _, k := range s.Keys {
+		card.Certificates = append(card.Certificates, k.Proto.GetCertificate())
+	}
+	return &inkanpb.Status{
+		Service: &inkanpb.ServiceStatus{
+			Version: "v0.0.0-fake", StartedAt: started(), Virtual: true,
+			PinMemory: "mlock", PeerCheck: "pidfd", VirtualHint: Hint,
+		},
+		Readers: []*inkanpb.ReaderStatus{{Name: Reader, CardPresent: true, Virtual: true, CardId: CardID}},
+		Cards:   []*inkanpb.CardStatus{card},
+	}
+}
+
+func (s *Server) pinLocked() *inkanpb.PinStatus {
+	return &inkanpb.PinStatus{TriesLeft: proto.Uint32(s.tries), TriesKnown: true, Limit: 10}
+}
+
+func cardState(tries uint32) inkanpb.CardState {
+	switch {
+	case tries == 0:
+		return inkanpb.CardState_CARD_STATE_LOCKED
+	case tries <= 3:
+		return inkanpb.CardState_CARD_STATE_LOW
+	}
+	return inkanpb.CardState_CARD_STATE_READY
+}
+
+// ListKeys implements SigningService, one key a page.
+func (s *Server) ListKeys(_ context.Context, q *inkanpb.ListKeysRequest) (*inkanpb.ListKeysResponse, error) {
+	at, _ := strconv.Atoi(q.GetPageToken())
+	if at >= len(s.Keys) {
+		return &inkanpb.ListKeysResponse{}, nil
+	}
+	return &inkanpb.ListKeysResponse{Keys: []*inkanpb.Key{s.Keys[at].Proto}, NextPageToken: strconv.Itoa(at + 1)}, nil
+}
+
+// GetCertificate implements SigningService.
+func (s *Server) GetCertificate(_ context.Context, q *inkanpb.GetCertificateRequest) (*inkanpb.GetCertificateResponse, error) {
+	k, err := s.key(q.GetKeyId())
+	if err != nil {
+		return nil, err
+	}
+	c := proto.CloneOf(k.Proto.GetCertificate())
+	c.Der = k.DER
+	return &inkanpb.GetCertificateResponse{Certificate: c}, nil
+}
+
+func (s *Server) key(id string) (Key, error) {
+	for _, k := range s.Keys {
+		if k.Proto.GetId() == id {
+			return k, nil
+		}
+	}
+	return Key{}, StatusError(inkanpb.Reason_REASON_KEY_NOT_FOUND, "key", id)
+}
+
+// Sign implements SigningService.
+func (s *Server) Sign(ctx context.Context, q *inkanpb.SignRequest) (*inkanpb.SignResponse, error) {
+	k, err := s.key(q.GetKeyId())
+	if err != nil {
+		return nil, err
+	}
+	hash, opts := options(q.GetAlgorithm())
+	if len(q.GetDigest()) != hash.Size() {
+		return nil, StatusError(inkanpb.Reason_REASON_DIGEST_LENGTH, "algorithm", q.GetAlgorithm().String(),
+			"got", strconv.Itoa(len(q.GetDigest())), "want", strconv.Itoa(hash.Size()))
+	}
+	if k.Proto.GetPinPolicy() != inkanpb.PinPolicy_PIN_POLICY_NEVER {
+		if err := s.usePIN(ctx, "sign", k.Proto.GetLabel(), q.GetDocumentName()); err != nil {
+			return nil, err
+		}
+	}
+	signature, err := k.Private.Sign(rand.Reader, q.GetDigest(), opts)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	record := s.record(&inkanpb.Record{
+		Kind: inkanpb.RecordKind_RECORD_KIND_RESULT, Operation: "sign", Outcome: "OK", KeyId: q.GetKeyId(),
+		Algorithm: q.GetAlgorithm().String(), Digest: q.GetDigest(), DocumentName: q.GetDocumentName(),
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &inkanpb.SignResponse{Signature: signature, Record: record, Warnings: s.warnings}, nil
+}
+
+func options(a inkanpb.Algorithm) (crypto.Hash, crypto.SignerOpts) {
+	hash := []crypto.Hash{crypto.SHA512, crypto.SHA256, crypto.SHA384}[a%3]
+	if a >= inkanpb.Algorithm_ALGORITHM_RSA_PSS_SHA256 && a <= inkanpb.Algorithm_ALGORITHM_RSA_PSS_SHA512 {
+		return hash, &rsa.PSSOptions{Hash: hash, SaltLength: rsa.PSSSaltLengthEqualsHash}
+	}
+	return hash, hash
+}
+
+// VerifyPin implements CardService.
+func (s *Server) VerifyPin(ctx context.Context, q *inkanpb.VerifyPinRequest) (*inkanpb.VerifyPinResponse, error) {
+	if q.GetCardId() != CardID {
+		return nil, StatusError(inkanpb.Reason_REASON_CARD_NOT_FOUND, "card", q.GetCardId())
+	}
+	if err := s.usePIN(ctx, "verify", ""); err != nil {
+		return nil, err
+	}
+	s.record(&inkanpb.Record{Kind: inkanpb.RecordKind_RECORD_KIND_RESULT, Operation: "verify", Outcome: "OK"})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &inkanpb.VerifyPinResponse{Pin: s.pinLocked()}, nil
+}
+
+func (s *Server) record(r *inkanpb.Record) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.Sequence, r.Time = uint64(len(s.records)+1), started()
+	r.CardId, r.Virtual = CardID, true
+	r.Uid, r.Pid, r.Program = proto.Uint32(1000), 4242, "/usr/bin/inkan"
+	r.TriesLeft = proto.Uint32(s.tries)
+	s.records = append(s.records, r)
+	return r.Sequence
+}
+
+// List implements AuditService, two records a page unless the newest are
+// asked for.
+func (s *Server) List(_ context.Context, q *inkanpb.ListRequest) (*inkanpb.ListResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.GetNewest() && q.GetPageToken() == "" {
+		from := max(0, len(s.records)-int(q.GetPageSize()))
+		return &inkanpb.ListResponse{Records: s.records[from:]}, nil
+	}
+	from, _ := strconv.Atoi(q.GetPageToken())
+	to := min(from+2, len(s.records))
+	r := &inkanpb.ListResponse{Records: s.records[min(from, to):to]}
+	if to < len(s.records) {
+		r.NextPageToken = strconv.Itoa(to)
+	}
+	return r, nil
+}

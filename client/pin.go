@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"errors"
+
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// MaxPINLength is the size in bytes of the buffer a PINSource fills.
+const MaxPINLength = 64
+
+// ErrCancel is returned by a [PINSource] when the person does not want to
+// enter the PIN. The call then fails with [ErrPromptCancelled].
+var ErrCancel = errors.New("PIN entry cancelled by the person")
+
+// PINSource gives a PIN when inkand asks for one.
+//
+// PIN writes the secret's bytes into buf, which is [MaxPINLength] bytes of
+// locked memory, and returns how many. It must not keep buf nor copy it, and
+// must not cut a PIN that is longer: that is an error. inkand checks the form
+// before it spends a try. PIN must return soon after ctx is done, which is
+// when the prompt's time is over or nobody waits for it any more. A Client
+// calls it for one prompt at a time, and what it did happens before the call
+// that needed the PIN returns (unless that call's own context ended).
+//
+// [ErrCancel] and every other error end the prompt without a try; an error
+// other than ErrCancel is a cause of the error that the call returns.
+type PINSource interface {
+	PIN(ctx context.Context, p Prompt, buf []byte) (n int, err error)
+}
+
+// Tries is what is known of the tries left. The zero value is: nothing.
+type Tries struct {
+	Left  int
+	Known bool // false: Left says nothing
+	// Confirmed is true if the card itself said so; false means that Left is
+	// the most there can be.
+	Confirmed bool
+}
+
+// Prompt is everything the person should see before entering a secret. The
+// words are inkand's, but DocumentNames are as given by the program that
+// asks; a source that prints them must mind control characters.
+type Prompt struct {
+	Secret        inkanpb.SecretKind
+	CardID        string   // card identity
+	Company       string   // on the card's certificate
+	KeyLabel      string   // of the key that signs
+	Program       string   // executable of the caller; empty = not readable
+	PID           int      // process of the caller
+	Purpose       string   // "sign", "verify"
+	DocumentNames []string // perhaps not all of them
+	DocumentCount int
+	Tries         Tries
+	MinLength     int // shortest form that can be the secret, in bytes; 0 = not said
+	MaxLength     int // longest, in bytes; 0 = not said
+	Virtual       bool
+}
+
+func promptOf(p *inkanpb.PinPrompt) Prompt {
+	return Prompt{
+		Secret:        p.GetSecret(),
+		CardID:        p.GetCardId(),
+		Company:       p.GetCompany(),
+		KeyLabel:      p.GetKeyLabel(),
+		Program:       p.GetProgram(),
+		PID:           int(p.GetPid()),
+		Purpose:       p.GetPurpose(),
+		DocumentNames: p.GetDocumentNames(),
+		DocumentCount: int(p.GetDocumentCount()),
+		Tries:         Tries{Left: int(p.GetTriesLeft()), Known: p.TriesLeft != nil, Confirmed: p.TriesLeft != nil && p.GetTriesKnown()},
+		MinLength:     int(p.GetMinLength()),
+		MaxLength:     int(p.GetMaxLength()),
+		Virtual:       p.GetVirtual(),
+	}
+}

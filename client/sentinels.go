@@ -1,0 +1,57 @@
+package client
+
+import (
+	"github.com/inkan-project/inkan/proto/catalogue"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// reasonError is a sentinel: an error that only says its reason.
+type reasonError inkanpb.Reason
+
+// Error implements error.
+func (r reasonError) Error() string {
+	return catalogue.Code(inkanpb.Reason(r)) + " " + catalogue.Name(inkanpb.Reason(r))
+}
+
+// Sentinels for errors.Is, one for each reason of errors.proto, which says
+// what each means and whether a try was spent.
+var (
+	ErrPINWrong             error = reasonError(inkanpb.Reason_REASON_PIN_WRONG)
+	ErrCardLocked           error = reasonError(inkanpb.Reason_REASON_CARD_LOCKED)
+	ErrPINMalformed         error = reasonError(inkanpb.Reason_REASON_PIN_MALFORMED)
+	ErrPINNoVerdict         error = reasonError(inkanpb.Reason_REASON_PIN_NO_VERDICT)
+	ErrPromptCancelled      error = reasonError(inkanpb.Reason_REASON_PROMPT_CANCELLED)
+	ErrPromptTimeout        error = reasonError(inkanpb.Reason_REASON_PROMPT_TIMEOUT)
+	ErrNoPINAgent           error = reasonError(inkanpb.Reason_REASON_NO_PIN_AGENT)
+	ErrPINSourceRefused     error = reasonError(inkanpb.Reason_REASON_PIN_SOURCE_REFUSED)
+	ErrCardNotFound         error = reasonError(inkanpb.Reason_REASON_CARD_NOT_FOUND)
+	ErrKeyNotFound          error = reasonError(inkanpb.Reason_REASON_KEY_NOT_FOUND)
+	ErrCardRemoved          error = reasonError(inkanpb.Reason_REASON_CARD_REMOVED)
+	ErrCardChanged          error = reasonError(inkanpb.Reason_REASON_CARD_CHANGED)
+	ErrCardSilent           error = reasonError(inkanpb.Reason_REASON_CARD_SILENT)
+	ErrCardFault            error = reasonError(inkanpb.Reason_REASON_CARD_FAULT)
+	ErrSignatureCheckFailed error = reasonError(inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED)
+	ErrCertificateNotUsable error = reasonError(inkanpb.Reason_REASON_CERTIFICATE_NOT_USABLE)
+	ErrNoCertificate        error = reasonError(inkanpb.Reason_REASON_NO_CERTIFICATE)
+	ErrReaderFault          error = reasonError(inkanpb.Reason_REASON_READER_FAULT)
+	ErrRequestInvalid       error = reasonError(inkanpb.Reason_REASON_REQUEST_INVALID)
+	ErrDigestLength         error = reasonError(inkanpb.Reason_REASON_DIGEST_LENGTH)
+	ErrAlgorithmRefused     error = reasonError(inkanpb.Reason_REASON_ALGORITHM_REFUSED)
+	ErrAlgorithmMismatch    error = reasonError(inkanpb.Reason_REASON_ALGORITHM_MISMATCH)
+	ErrMessageTooLarge      error = reasonError(inkanpb.Reason_REASON_MESSAGE_TOO_LARGE)
+	ErrCallerNotAllowed     error = reasonError(inkanpb.Reason_REASON_CALLER_NOT_ALLOWED)
+	ErrCallerGone           error = reasonError(inkanpb.Reason_REASON_CALLER_GONE)
+	ErrAuditUnavailable     error = reasonError(inkanpb.Reason_REASON_AUDIT_UNAVAILABLE)
+	ErrJournalUnavailable   error = reasonError(inkanpb.Reason_REASON_JOURNAL_UNAVAILABLE)
+	ErrJournalDamaged       error = reasonError(inkanpb.Reason_REASON_JOURNAL_DAMAGED)
+	ErrStateInUse           error = reasonError(inkanpb.Reason_REASON_STATE_IN_USE)
+	ErrStateNotWritable     error = reasonError(inkanpb.Reason_REASON_STATE_NOT_WRITABLE)
+	ErrConfigInvalid        error = reasonError(inkanpb.Reason_REASON_CONFIG_INVALID)
+	ErrNoReaderBackend      error = reasonError(inkanpb.Reason_REASON_NO_READER_BACKEND)
+	ErrShuttingDown         error = reasonError(inkanpb.Reason_REASON_SHUTTING_DOWN)
+	ErrInternal             error = reasonError(inkanpb.Reason_REASON_INTERNAL)
+	ErrDatabaseDamaged      error = reasonError(inkanpb.Reason_REASON_DATABASE_DAMAGED)
+	ErrServiceUnreachable   error = reasonError(inkanpb.Reason_REASON_SERVICE_UNREACHABLE)
+	ErrCallEnded            error = reasonError(inkanpb.Reason_REASON_CALL_ENDED)
+	ErrSocketInUse          error = reasonError(inkanpb.Reason_REASON_SOCKET_IN_USE)
+)
