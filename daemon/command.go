@@ -250,6 +250,7 @@ func exitCode(err error) int {
 		return exitNoState
 	case token.KindJournalDamaged, token.KindDatabaseDamaged:
 		return exitDamaged
+	default:
+		return exitInternal
 	}
-	return exitInternal
 }

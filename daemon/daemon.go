@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) error {
 // closing closes something at the end, where an error can only be told.
 func closing(logger *slog.Logger, what string, closeIt func() error) {
 	if err := closeIt(); err != nil {
-		logger.Error("Closing "+what, "error", err)
+		logger.Error("Closing failed", "what", what, "error", err)
 	}
 }
 

@@ -56,6 +56,6 @@ func groupID(name string) (*uint32, error) {
 
 // currentUID is the user that started this process.
 func currentUID() *uint32 {
-	uid := uint32(os.Getuid()) //nolint:gosec // a uid of this kernel
+	uid := uint32(os.Getuid())
 	return &uid
 }

@@ -40,7 +40,7 @@ func Find(name string) inkanpb.Reason {
 
 // Status returns the canonical gRPC code of a reason.
 func Status(r inkanpb.Reason) codes.Code {
-	return codes.Code(entry(r).GetGrpcCode()) //nolint:gosec // a number from our own catalogue, 0 to 16
+	return codes.Code(entry(r).GetGrpcCode())
 }
 
 // In returns the text of a reason in a language, "ja" or any other for

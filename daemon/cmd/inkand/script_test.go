@@ -70,11 +70,11 @@ func nobody(ts *testscript.TestScript, neg bool, args []string) {
 	// The folder of the sockets is for its owner, and so is that of this test
 	// binary: nobody needs a way to both.
 	run := ts.Getenv("RUN")
-	ts.Check(os.Chmod(run, 0o755)) //nolint:gosec // other users must reach the sockets
+	ts.Check(os.Chmod(run, 0o755))
 	program := filepath.Join(run, "inkan")
 	self, err := os.ReadFile("/proc/self/exe")
 	ts.Check(err)
-	ts.Check(os.WriteFile(program, self, 0o755)) //nolint:gosec // nobody runs it
+	ts.Check(os.WriteFile(program, self, 0o755))
 	cmd := exec.Command(program, args[1:]...)
 	cmd.Env = []string{"INKAN_SOCKET=" + ts.Getenv("INKAN_SOCKET"), "INKAN_PIN_SOCKET=" + ts.Getenv("INKAN_PIN_SOCKET"), "LC_ALL=C"}
 	cmd.Dir = run

@@ -11,7 +11,6 @@ package broker
 
 import (
 	"context"
-	"crypto/x509"
 	"log/slog"
 	"sync"
 	"time"
@@ -67,6 +66,7 @@ type Config struct {
 type Broker struct {
 	cfg    Config
 	ledger ledger
+	certs  certstatus.Shelf
 
 	mu      sync.Mutex // guards the fields that follow
 	changes uint64
@@ -126,16 +126,14 @@ func (b *Broker) Key(ctx context.Context, id token.KeyID) (token.Key, cardowner.
 	return token.Key{}, cardowner.Card{}, token.NewError(token.KindKeyNotFound, "key", string(id))
 }
 
-// CertificateState returns the state of a key's certificate, 0 without one.
-func (b *Broker) CertificateState(der []byte) token.CertificateState {
-	if len(der) == 0 {
-		return 0
-	}
-	cert, err := x509.ParseCertificate(der)
+// Certificate returns what a key's certificate says and its state now. A key
+// without one, or one that cannot be read, has state 0.
+func (b *Broker) Certificate(key token.Key) (certstatus.Facts, token.CertificateState) {
+	facts, err := b.certs.Read(key.Certificate)
 	if err != nil {
-		return token.CertificateUnknown
+		return certstatus.Facts{}, 0
 	}
-	return certstatus.ByDates(cert, b.cfg.Now())
+	return facts, facts.ByDates(b.cfg.Now())
 }
 
 // touch tells watchers that something changed that cards do not show.

@@ -26,11 +26,12 @@ func (l *ledger) barrier(rec audit.Record, slot func(pinguard.AuditMark) error) 
 	mark := pinguard.AuditMark{Rows: l.log.Count() + 1, Own: 1}
 	var written audit.Record
 	var logErr, slotErr error
-	// Both run in goroutines of their own, where nothing recovers: a panic in
-	// the journal or the log ends the process, whose state is on the disk.
+	// Callers hold a card: they run in its owner's goroutine, where nothing
+	// recovers, as in the other one here. A panic in the journal or the log
+	// ends the process, whose state is on the disk.
 	var wg sync.WaitGroup
 	wg.Go(func() { slotErr = slot(mark) })
-	wg.Go(func() { written, logErr = l.log.Append(context.Background(), rec) })
+	written, logErr = l.log.Append(context.Background(), rec)
 	wg.Wait()
 	return written, errors.Join(slotErr, logErr)
 }

@@ -109,7 +109,7 @@ func (b *Broker) operation(caller Caller, card cardowner.Card, name string, pin 
 // usable refuses certificates that are not valid by their dates, and returns
 // the state where it is worth a warning.
 func (b *Broker) usable(key token.Key) (token.CertificateState, error) {
-	state := b.CertificateState(key.Certificate)
+	_, state := b.Certificate(key)
 	switch state {
 	case token.CertificateNotYetValid:
 		return 0, token.Errorf(token.KindCertificateNotUsable, "it is not valid yet")

@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
-	"github.com/inkan-project/inkan/daemon/internal/certstatus"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/token"
 )
@@ -81,7 +80,7 @@ func (b *Broker) cardStatus(card cardowner.Card) CardStatus {
 // company returns the company on the first certificate that names one.
 func (b *Broker) company(card cardowner.Card) string {
 	for _, k := range card.Keys {
-		if facts, err := certstatus.Read(k.Certificate); err == nil && facts.Company != "" {
+		if facts, _ := b.Certificate(k); facts.Company != "" {
 			return facts.Company
 		}
 	}

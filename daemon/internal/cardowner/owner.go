@@ -93,7 +93,7 @@ func (o *Owner) Run(ctx context.Context) error {
 	for {
 		states, err := o.cfg.System.Wait(ctx, known)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the end of ctx is the ordinary way to stop
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("watching readers: %w", err)

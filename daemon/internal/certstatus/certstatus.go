@@ -22,21 +22,6 @@ import (
 // MaxSize is the longest certificate that is read, in bytes.
 const MaxSize = 16 << 10
 
-// ByDates returns CertificateNotYetValid, CertificateExpired or
-// CertificateUnknown. Both ends belong to the period (RFC 5280 section
-// 4.1.2.5). No certificate (nil) is of unknown state.
-func ByDates(cert *x509.Certificate, now time.Time) token.CertificateState {
-	switch {
-	case cert == nil:
-		return token.CertificateUnknown
-	case now.Before(cert.NotBefore):
-		return token.CertificateNotYetValid
-	case now.After(cert.NotAfter):
-		return token.CertificateExpired
-	}
-	return token.CertificateUnknown
-}
-
 // Facts is what people want to know about a certificate. In texts, characters
 // that cannot be shown are replaced by U+FFFD.
 type Facts struct {
@@ -47,6 +32,19 @@ type Facts struct {
 	Serial    string // hexadecimal, upper case, two digits for each byte
 	NotBefore time.Time
 	NotAfter  time.Time
+}
+
+// ByDates returns CertificateNotYetValid, CertificateExpired or
+// CertificateUnknown. Both ends belong to the period (RFC 5280 section
+// 4.1.2.5).
+func (f Facts) ByDates(now time.Time) token.CertificateState {
+	switch {
+	case now.Before(f.NotBefore):
+		return token.CertificateNotYetValid
+	case now.After(f.NotAfter):
+		return token.CertificateExpired
+	}
+	return token.CertificateUnknown
 }
 
 // Read returns the facts in one DER-encoded X.509 certificate (RFC 5280). It

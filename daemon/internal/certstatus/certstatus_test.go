@@ -41,22 +41,21 @@ func certificate(t testing.TB, serial int64, subject pkix.Name, extra ...pkix.Ex
 }
 
 func TestByDates(t *testing.T) {
-	cert := &x509.Certificate{NotBefore: begins, NotAfter: ends}
+	cert := Facts{NotBefore: begins, NotAfter: ends}
 	for _, tc := range []struct {
-		name string
-		cert *x509.Certificate
-		now  time.Time
-		want token.CertificateState
+		name  string
+		facts Facts
+		now   time.Time
+		want  token.CertificateState
 	}{
 		{"a second before it begins", cert, begins.Add(-time.Second), token.CertificateNotYetValid},
 		{"as it begins", cert, begins, token.CertificateUnknown},
 		{"in between revocation is not checked", cert, begins.AddDate(1, 0, 0), token.CertificateUnknown},
 		{"as it ends", cert, ends, token.CertificateUnknown},
 		{"a second after it ended", cert, ends.Add(time.Second), token.CertificateExpired},
-		{"no certificate", nil, begins, token.CertificateUnknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := ByDates(tc.cert, tc.now); got != tc.want {
+			if got := tc.facts.ByDates(tc.now); got != tc.want {
 				t.Errorf("ByDates() = %d, want %d", got, tc.want)
 			}
 		})
@@ -122,4 +121,21 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("Read() = serial %q, want upper-case hexadecimal", facts.Serial)
 		}
 	})
+}
+
+func TestAShelfSaysWhatReadSays(t *testing.T) {
+	var shelf Shelf
+	der := certificate(t, 7, pkix.Name{Organization: []string{"株式会社サンプル"}})
+	want, err := Read(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, err := shelf.Read(der); err != nil || got != want {
+			t.Errorf("shelf: %+v, %v; want %+v", got, err, want)
+		}
+	}
+	if _, err := shelf.Read([]byte("no certificate")); err == nil {
+		t.Error("garbage was read")
+	}
 }

@@ -70,6 +70,9 @@ type Register struct {
 	storage Storage
 	now     func() time.Time
 	mu      sync.Mutex // held from reading a card to saving it
+
+	keysMu sync.Mutex                // guards keys
+	keys   map[token.KeyID]token.Key // those read since they were last saved
 }
 
 // Open returns the register in a storage.
@@ -77,7 +80,7 @@ func Open(c Config) (*Register, error) {
 	if c.Storage == nil || c.Now == nil {
 		return nil, errors.New("register needs a storage and a clock")
 	}
-	return &Register{storage: c.Storage, now: c.Now}, nil
+	return &Register{storage: c.Storage, now: c.Now, keys: map[token.KeyID]token.Key{}}, nil
 }
 
 // lastSeenStep is how old LastSeen may be before it is worth a write.
@@ -113,13 +116,31 @@ func (r *Register) Seen(ctx context.Context, identity token.Identity, keys []tok
 	if err := r.storage.Save(ctx, next); err != nil {
 		return fmt.Errorf("saving card %s in the register: %w", identity.Card, err)
 	}
+	r.keysMu.Lock()
+	defer r.keysMu.Unlock()
+	clear(r.keys)
 	return nil
 }
 
 // Key returns a registered key with its public key, and whether there is one.
 // A stored public key that does not fit the key identity is a [*token.Error]
-// of kind DATABASE_DAMAGED.
+// of kind DATABASE_DAMAGED. A key is read and checked once: every signature
+// asks for it.
 func (r *Register) Key(ctx context.Context, id token.KeyID) (token.Key, bool, error) {
+	r.keysMu.Lock()
+	defer r.keysMu.Unlock()
+	if key, ok := r.keys[id]; ok {
+		return key, true, nil
+	}
+	key, found, err := r.read(ctx, id)
+	if found && err == nil {
+		r.keys[id] = key
+	}
+	return key, found, err
+}
+
+// read reads a key from the storage and checks it.
+func (r *Register) read(ctx context.Context, id token.KeyID) (token.Key, bool, error) {
 	key, found, err := r.storage.Key(ctx, id)
 	if err != nil {
 		return token.Key{}, false, fmt.Errorf("reading key %s from the register: %w", id, err)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/broker"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
-	"github.com/inkan-project/inkan/daemon/internal/certstatus"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
@@ -55,20 +54,20 @@ func (s *Server) protoKey(key token.Key, card cardowner.Card) *inkanpb.Key {
 	return &inkanpb.Key{
 		Id: string(key.ID), Label: key.Label, Type: keyType, CardId: string(key.Card), Slot: key.Slot,
 		PinPolicy: inkanpb.PinPolicy(key.PINPolicy), Algorithms: protoAlgorithms(key), PublicKey: key.SPKI,
-		Certificate: s.protoCertificate(key.Certificate), Virtual: card.Virtual,
+		Certificate: s.protoCertificate(key), Virtual: card.Virtual,
 	}
 }
 
 // protoCertificate converts a certificate, without its bytes; nil for none.
-func (s *Server) protoCertificate(der []byte) *inkanpb.Certificate {
-	facts, err := certstatus.Read(der)
-	if err != nil {
+func (s *Server) protoCertificate(key token.Key) *inkanpb.Certificate {
+	facts, state := s.cfg.Broker.Certificate(key)
+	if state == 0 {
 		return nil
 	}
 	return &inkanpb.Certificate{
 		Subject: facts.Subject, Issuer: facts.Issuer, Company: facts.Company, Holder: facts.Holder, Serial: facts.Serial,
 		NotBefore: timestamppb.New(facts.NotBefore), NotAfter: timestamppb.New(facts.NotAfter),
-		State: inkanpb.CertificateState(s.cfg.Broker.CertificateState(der)),
+		State: inkanpb.CertificateState(state),
 	}
 }
 
@@ -85,7 +84,7 @@ func (s *Server) protoCard(c broker.CardStatus) *inkanpb.CardStatus {
 		State: inkanpb.CardState(c.PIN.State), Pin: protoPIN(c.PIN), Virtual: c.Virtual, Company: c.Company,
 	}
 	for _, k := range c.Keys {
-		if cert := s.protoCertificate(k.Certificate); cert != nil {
+		if cert := s.protoCertificate(k); cert != nil {
 			out.Certificates = append(out.Certificates, cert)
 		}
 	}

@@ -105,4 +105,4 @@ func subject(c *peer.Caller) policy.Subject {
 }
 
 // clamp32 makes a count fit a proto field.
-func clamp32(n int) uint32 { return uint32(min(max(n, 0), math.MaxInt32)) } //nolint:gosec // bounded on this line
+func clamp32(n int) uint32 { return uint32(min(max(n, 0), math.MaxInt32)) }

@@ -50,7 +50,7 @@ func (v signingService) GetCertificate(ctx context.Context, req *inkanpb.GetCert
 	if err != nil {
 		return nil, err
 	}
-	cert := v.s.protoCertificate(key.Certificate)
+	cert := v.s.protoCertificate(key)
 	if cert == nil {
 		return nil, token.NewError(token.KindNoCertificate, "key", req.GetKeyId())
 	}

@@ -1,0 +1,48 @@
+# Every target is one line or one script under .ci/. `make` alone lists them.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build run serve test race e2e bench bench-check fuzz lint generate generate-check tidy-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+build: ## build inkand and inkan into bin/
+	.ci/build
+
+run: build ## see it work: sign a sample document with a virtual card, check it with openssl
+	.ci/demo
+
+serve: build ## run inkand with a virtual card until Ctrl-C, state under build/serve
+	.ci/serve
+
+test: race e2e ## run all tests: race, then e2e; installs what they need
+
+race: ## run the tests of all packages under the race detector
+	.ci/race
+
+e2e: build ## run what people run, with real processes
+	.ci/e2e
+
+bench: ## run the benchmarks into build/bench.txt and summarise them
+	.ci/bench
+
+bench-check: ## check the ratios that the benchmarks must keep
+	.ci/bench-check
+
+fuzz: ## fuzz every target for FUZZTIME (10s) each
+	.ci/fuzz
+
+lint: ## check format, lint rules and scripts
+	.ci/lint
+
+generate: ## write the Go code of proto/ again
+	.ci/generate
+
+generate-check: ## check that proto/ is tidy, compatible and generated
+	.ci/generate-check
+
+tidy-check: ## check that go.mod and go.sum are tidy
+	.ci/tidy-check
+
+clean: ## remove bin/ and build/
+	rm -rf bin build
