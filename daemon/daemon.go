@@ -185,7 +185,7 @@ func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Serv
 	defer stop()
 	group, failed := errgroup.WithContext(parts)
 	group.Go(func() error { return cards.Run(failed) })
-	group.Go(func() error { return pins.Serve(failed, agents.UnixListener) })
+	group.Go(func() error { return pins.Serve(failed, agents) })
 	group.Go(func() error { return server.Serve(calls) })
 	group.Go(func() error {
 		defer stop()

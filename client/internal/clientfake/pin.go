@@ -60,6 +60,14 @@ func (s *Server) CancelPrompts() {
 	}
 }
 
+// Answers returns how many PINs agents have sent, also to prompts that were
+// over.
+func (s *Server) Answers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answers
+}
+
 func (s *Server) acceptAgents() {
 	for {
 		conn, err := s.pinListen.AcceptUnix()
@@ -93,6 +101,7 @@ func (s *Server) serveAgent(conn *net.UnixConn) {
 		s.mu.Lock()
 		switch {
 		case p.GetAnswer() != nil:
+			s.answers++
 			if c := a.answers[p.GetAnswer().GetPromptId()]; c != nil {
 				c <- answer{pin: pin}
 			}
@@ -163,12 +172,18 @@ func (s *Server) usePIN(ctx context.Context, purpose, label string, documents ..
 	if _, err := a.conn.Write(b); err != nil {
 		return err
 	}
-	select {
-	case got := <-c:
+	late := time.NewTimer(prompt.GetTimeout().AsDuration())
+	defer late.Stop()
+	defer func() {
 		s.mu.Lock()
 		delete(a.answers, prompt.GetPromptId())
 		s.mu.Unlock()
+	}()
+	select {
+	case got := <-c:
 		return s.judge(got)
+	case <-late.C:
+		return StatusError(inkanpb.Reason_REASON_PROMPT_TIMEOUT)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -40,6 +40,7 @@ type Server struct {
 	failures map[string]error // by method name; used up by the next call
 	seen     []metadata.MD
 	agents   map[string]*agentConn
+	answers  int                      // PINs that agents sent
 	prompt   func(*inkanpb.PinPrompt) // changes the next prompts
 	wire     []byte                   // everything clients sent over Socket
 	warnings []string                 // of the next signatures

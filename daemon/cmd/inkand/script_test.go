@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -33,8 +34,29 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	clitest.Run(t, clitest.Config{
 		Dir:      filepath.Join("testdata", "script"),
-		Commands: map[string]clitest.Command{"truth": truth, "flip": flip, "nobody": nobody},
+		Commands: map[string]clitest.Command{"truth": truth, "flip": flip, "nobody": nobody(forNobody(t))},
 	})
+}
+
+// forNobody returns the path of an inkan that every user can run: the folder
+// of the test binary is for its owner. It is made before the scripts begin,
+// for a file that is open for writing in some child cannot be run.
+func forNobody(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "inkan-nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	program := filepath.Join(dir, "inkan")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(program, self, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return program
 }
 
 // truth checks what the virtual card of a state directory saw:
@@ -59,31 +81,27 @@ func truth(ts *testscript.TestScript, neg bool, args []string) {
 
 // nobody runs inkan as a user who is in no group of ours, and wants this exit
 // code: nobody N [args...]. Only root can do that; others go on without.
-func nobody(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: nobody N args...")
+func nobody(program string) clitest.Command {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < 2 {
+			ts.Fatalf("usage: nobody N args...")
+		}
+		if os.Getuid() != 0 {
+			ts.Logf("not root: %v is not tried as another user", args)
+			return
+		}
+		run := ts.Getenv("RUN")
+		ts.Check(os.Chmod(run, 0o755)) // the sockets lie there
+		cmd := exec.Command(program, args[1:]...)
+		cmd.Env = []string{"INKAN_SOCKET=" + ts.Getenv("INKAN_SOCKET"), "INKAN_PIN_SOCKET=" + ts.Getenv("INKAN_PIN_SOCKET"), "LC_ALL=C"}
+		cmd.Dir = run
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{}}}
+		out, err := cmd.CombinedOutput()
+		if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != args[0] {
+			ts.Fatalf("as nobody, %v ended with %s (%v), want %s:\n%s", args[1:], got, err, args[0], out)
+		}
+		ts.Check(os.WriteFile(ts.MkAbs("nobody.out"), out, 0o600))
 	}
-	if os.Getuid() != 0 {
-		ts.Logf("not root: %v is not tried as another user", args)
-		return
-	}
-	// The folder of the sockets is for its owner, and so is that of this test
-	// binary: nobody needs a way to both.
-	run := ts.Getenv("RUN")
-	ts.Check(os.Chmod(run, 0o755))
-	program := filepath.Join(run, "inkan")
-	self, err := os.ReadFile("/proc/self/exe")
-	ts.Check(err)
-	ts.Check(os.WriteFile(program, self, 0o755))
-	cmd := exec.Command(program, args[1:]...)
-	cmd.Env = []string{"INKAN_SOCKET=" + ts.Getenv("INKAN_SOCKET"), "INKAN_PIN_SOCKET=" + ts.Getenv("INKAN_PIN_SOCKET"), "LC_ALL=C"}
-	cmd.Dir = run
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{}}}
-	out, _ := cmd.CombinedOutput() // the code is looked at below
-	if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != args[0] {
-		ts.Fatalf("as nobody, %v ended with %s, want %s:\n%s", args[1:], got, args[0], out)
-	}
-	ts.Check(os.WriteFile(ts.MkAbs("nobody.out"), out, 0o600))
 }
 
 // flip changes one byte of a file: flip FILE OFFSET.

@@ -236,6 +236,16 @@ func (h *harness) gone(a *testAgent) {
 	}
 }
 
+// refused says hello and waits for the end of the connection, without a
+// welcome.
+func (a *testAgent) refused() {
+	a.t.Helper()
+	a.send(hello(1, false))
+	if n, err := a.conn.Read(make([]byte, maxPacket)); err == nil {
+		a.t.Errorf("the agent is welcomed with %d bytes, want the end", n)
+	}
+}
+
 // memfd returns a memfd with contents, closed at the end of the test.
 func memfd(t testing.TB, contents string) int {
 	t.Helper()

@@ -239,9 +239,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.MaxAgents, c.MaxAgentsPerUID = 3, 2 })
 	first := h.agent(1000, 0, false)
 	h.agent(1000, 0, false)
-	h.connect(1000, 0).dropped() // a third of this user
+	h.connect(1000, 0).refused() // a third of this user
 	h.agent(1001, 0, false)
-	h.connect(1002, 0).dropped() // a fourth of all
+	h.connect(1002, 0).refused() // a fourth of all
 	before := openFiles(t)
 	h.gone(first)
 	for h.server.entered() > 2 { // its goroutine is on its way out
@@ -268,9 +268,7 @@ func TestConnectionThatCannotBeIdentifiedIsRefused(t *testing.T) {
 	h := newHarness(t, func(c *Config) {
 		c.Identify = func(*net.UnixConn) (Peer, error) { return Peer{}, errors.New("dead") }
 	})
-	agent := h.connect(1000, 0)
-	agent.send(hello(1, false))
-	agent.dropped()
+	h.connect(1000, 0).refused()
 }
 
 func TestEndOfServeDropsAgentsAndEndsPrompts(t *testing.T) {

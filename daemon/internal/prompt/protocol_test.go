@@ -93,7 +93,7 @@ func TestAgentThatBreaksTheProtocolIsDropped(t *testing.T) {
 		"prompt from an agent":               func(a *testAgent, id string) { a.send(promptPacket(id, request())) },
 		"packet without contents":            func(a *testAgent, _ string) { a.send(&inkanpb.PinPacket{}, f.right) },
 		"bytes that are no packet":           func(a *testAgent, _ string) { a.sendBytes(randomBytes(100), f.right) },
-		"packet of 8193 bytes":               func(a *testAgent, id string) { a.sendBytes(padded(marshal(answer(id, n)), 8193), f.right) },
+		"packet of 8194 bytes":               func(a *testAgent, id string) { a.sendBytes(padded(marshal(answer(id, n)), maxPacket+2), f.right) },
 		"packet of 64 KiB, 253 descriptors":  func(a *testAgent, _ string) { a.sendBytes(make([]byte, 64<<10), many(f.right, 253)...) },
 		"packet of one byte, 10 descriptors": func(a *testAgent, _ string) { a.sendBytes([]byte{0}, many(f.right, 10)...) },
 		"packets about no open prompt": func(a *testAgent, _ string) {
@@ -127,13 +127,17 @@ func TestAgentThatBreaksTheProtocolIsDropped(t *testing.T) {
 	}
 }
 
-// padded makes a packet longer without changing what it says: field 99, which
-// nobody knows, length-delimited (protobuf encoding: key = number<<3 | 2).
+// padded makes a packet longer without changing what it says: with field 15,
+// which nobody knows, as varints (protobuf encoding: key 15<<3 = 0x78). What
+// is left of it when its end is cut off is a packet, too.
 func padded(packet []byte, size int) []byte {
-	packet = append(packet, 99<<3&0x7f|2|0x80, 99>>4)
-	rest := size - len(packet) - 2
-	packet = append(packet, byte(rest&0x7f|0x80), byte(rest>>7))
-	return append(packet, make([]byte, rest)...)
+	if (size-len(packet))%2 == 1 {
+		packet = append(packet, 0x78, 0x80, 0x00)
+	}
+	for len(packet) < size {
+		packet = append(packet, 0x78, 0x00)
+	}
+	return packet
 }
 
 func TestPacketOf8KiBIsTaken(t *testing.T) {

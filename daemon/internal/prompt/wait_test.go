@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
 )
@@ -168,6 +170,29 @@ func TestCallThatWaitsForItsTurnEndsWithItsContextOrItsAgent(t *testing.T) {
 			t.Errorf("%d prompts were sent, want 1", len(l.out))
 		}
 	})
+}
+
+func TestSecondAnswerToAPromptIsDiscarded(t *testing.T) {
+	a := newAgent(alwaysAlive(), newFakeLink(), nil, SourceProgram)
+	before := openFiles(t)
+	q := a.openQuestion()
+	for range 3 { // nobody has taken the first when the others come
+		packet := answer(q.id, len(demoPIN))
+		fd, err := unix.Dup(memfd(t, demoPIN))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.handle(packet, []int{fd}); err != nil {
+			t.Errorf("handle() = %v", err)
+		}
+	}
+	if len(q.reply) != 1 {
+		t.Errorf("replies = %d, want 1", len(q.reply))
+	}
+	a.closeQuestion(q)
+	if after := openFiles(t) - 3; after != before { // 3: our own memfds
+		t.Errorf("descriptors = %d before, %d after", before, after)
+	}
 }
 
 func TestAgentThatReadsNothingIsDropped(t *testing.T) {

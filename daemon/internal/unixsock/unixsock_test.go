@@ -271,6 +271,18 @@ func TestCloseLeavesTheFileOfASuccessor(t *testing.T) {
 	_ = conn.Close()
 }
 
+func TestPathThatAnotherDaemonIsTakingIsInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.sock")
+	unlock, err := lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Listen("unix", path, 0o600)
+	wantKind(t, err, token.KindSocketInUse)
+	unlock()
+	listenOrFail(t, "unix", path, 0o600)
+}
+
 // Many daemons find the same stale socket at the same time: one wins, and the
 // winner's socket stays in place.
 func TestOfManyDaemonsExactlyOneGetsThePath(t *testing.T) {
