@@ -29,6 +29,8 @@ func sentinels() map[string]error {
 		"CARD_SILENT": client.ErrCardSilent, "CARD_FAULT": client.ErrCardFault,
 		"SIGNATURE_CHECK_FAILED": client.ErrSignatureCheckFailed, "CERTIFICATE_NOT_USABLE": client.ErrCertificateNotUsable,
 		"NO_CERTIFICATE": client.ErrNoCertificate, "READER_FAULT": client.ErrReaderFault,
+		"PCSC_UNAVAILABLE": client.ErrPCSCUnavailable, "NO_READER": client.ErrNoReader, "NO_CARD": client.ErrNoCard,
+		"CARD_UNKNOWN": client.ErrCardUnknown, "READER_IN_USE": client.ErrReaderInUse,
 		"REQUEST_INVALID": client.ErrRequestInvalid, "DIGEST_LENGTH": client.ErrDigestLength,
 		"ALGORITHM_REFUSED": client.ErrAlgorithmRefused, "ALGORITHM_MISMATCH": client.ErrAlgorithmMismatch,
 		"MESSAGE_TOO_LARGE": client.ErrMessageTooLarge, "CALLER_NOT_ALLOWED": client.ErrCallerNotAllowed,
@@ -38,7 +40,7 @@ func sentinels() map[string]error {
 		"CONFIG_INVALID": client.ErrConfigInvalid, "NO_READER_BACKEND": client.ErrNoReaderBackend,
 		"SHUTTING_DOWN": client.ErrShuttingDown, "INTERNAL": client.ErrInternal,
 		"DATABASE_DAMAGED": client.ErrDatabaseDamaged, "SERVICE_UNREACHABLE": client.ErrServiceUnreachable,
-		"CALL_ENDED": client.ErrCallEnded, "SOCKET_IN_USE": client.ErrSocketInUse,
+		"CALL_ENDED": client.ErrCallEnded, "SOCKET_IN_USE": client.ErrSocketInUse, "SOCKET_NOT_USABLE": client.ErrSocketNotUsable,
 	}
 }
 
@@ -195,5 +197,26 @@ func TestDialDoesNotTakeAnotherProgramForInkand(t *testing.T) {
 	if _, err := client.Dial(t.Context(), client.Options{Socket: path, Language: "en"}); !errors.Is(err, client.ErrServiceUnreachable) ||
 		!strings.Contains(err.Error(), "not inkand") {
 		t.Errorf("got %v, want that the program there is not inkand", err)
+	}
+}
+
+func TestTheLastTryLeadsToTheUnlockCode(t *testing.T) {
+	fake := startFake(t)
+	for _, reason := range []inkanpb.Reason{inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_NO_VERDICT} {
+		for _, tc := range []struct {
+			language, tries string
+			unlock          bool
+		}{{"en", "0", true}, {"ja", "0", true}, {"en", "1", false}, {"ja", "unknown", false}} {
+			fake.FailNext("ListKeys", clientfake.StatusError(reason, "tries_left", tc.tries))
+			_, err := dial(t, fake, client.Options{Language: tc.language}).Keys(t.Context())
+			e, ok := errors.AsType[*client.Error](err)
+			if !ok {
+				t.Fatalf("got %v, want *client.Error", err)
+			}
+			want := client.NewError(inkanpb.Reason_REASON_CARD_LOCKED, tc.language, nil).Next
+			if _, in := e.In(tc.language); (e.Next == want) != tc.unlock || in != e.Next || e.Reason != reason {
+				t.Errorf("%v with tries %s says %q, want the unlock code: %v", reason, tc.tries, e.Next, tc.unlock)
+			}
+		}
 	}
 }

@@ -19,6 +19,16 @@ func (c *Client) Status(ctx context.Context) (*inkanpb.Status, error) {
 	return r.GetStatus(), nil
 }
 
+// Diagnose returns what a signature needs, layer by layer from below, and what
+// of it is missing. It needs no PIN and never spends a try.
+func (c *Client) Diagnose(ctx context.Context) ([]*inkanpb.DiagnoseStep, error) {
+	r, err := c.status.Diagnose(ctx, &inkanpb.DiagnoseRequest{})
+	if err != nil {
+		return nil, err
+	}
+	return r.GetSteps(), nil
+}
+
 // StatusUpdate is one state of many.
 type StatusUpdate struct {
 	// Sequence grows with each change since inkand started; gaps are states

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/store"
 	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
@@ -54,7 +56,10 @@ func Main(ctx context.Context, version string, args []string, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	if errors.Is(err, flag.ErrHelp) || errors.Is(err, errUsage) {
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	if errors.Is(err, errUsage) {
 		return exitUsage
 	}
 	report(stderr, err)
@@ -99,7 +104,9 @@ func flags(stderr io.Writer) *flag.FlagSet {
 
 // parse reads flags and refuses anything behind them.
 func parse(set *flag.FlagSet, args []string) error {
-	if err := set.Parse(args); err != nil {
+	if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
 		return errUsage // the flag package has explained it
 	}
 	if set.NArg() > 0 {
@@ -200,19 +207,42 @@ func journalCommand(args []string, stdout, stderr io.Writer) error {
 		set.Usage()
 		return errUsage
 	}
-	state, err := openState(*dir)
+	kept, err := renew(*dir)
 	if err != nil {
 		return err
-	}
-	kept, err := pinguard.Renew(pinguard.DirFS(*dir), time.Now())
-	if err = errors.Join(err, state.Close()); err != nil {
-		return token.NewError(token.KindStateNotWritable, "path", *dir, "detail", reason(err)).Because(err)
 	}
 	if kept != "" {
 		_, _ = fmt.Fprintf(stdout, "The old journal is kept as %s.\n", filepath.Join(*dir, kept))
 	}
 	_, err = fmt.Fprintln(stdout, "The journal is new. Every card starts with three tries at most, until a right PIN proves more.")
 	return err
+}
+
+// renew puts a new journal in the place of a damaged or missing one.
+func renew(dir string) (kept string, err error) {
+	state, err := lockState(dir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	ctx := context.Background()
+	db, err := store.Open(ctx, store.Config{Dir: dir})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	log, err := audit.Open(ctx, audit.Config{Storage: db.Audit(), Now: time.Now})
+	if err != nil {
+		return "", err
+	}
+	if log.Count() == 0 {
+		return "", token.NewError(token.KindStateNotWritable, "path", dir, "detail", "it has no log: is it the right directory?")
+	}
+	kept, err = pinguard.Renew(pinguard.DirFS(dir), time.Now(), log.Count())
+	if err != nil {
+		return "", token.NewError(token.KindStateNotWritable, "path", dir, "detail", err.Error())
+	}
+	return kept, nil
 }
 
 // report tells a person what went wrong, in English and Japanese.
@@ -246,7 +276,7 @@ func exitCode(err error) int {
 		return exitConfig
 	case token.KindStateInUse:
 		return exitInUse
-	case token.KindStateNotWritable, token.KindSocketInUse:
+	case token.KindStateNotWritable, token.KindSocketInUse, token.KindSocketNotUsable:
 		return exitNoState
 	case token.KindJournalDamaged, token.KindDatabaseDamaged:
 		return exitDamaged

@@ -38,6 +38,10 @@ import (
 // stopTime is how long calls under way may take when the service stops.
 const stopTime = 10 * time.Second
 
+// retryTime is how long to wait before looking again at a card that another
+// program had.
+const retryTime = time.Second
+
 // Options is what the command line adds to a Config.
 type Options struct {
 	Config  Config
@@ -70,7 +74,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer closing(o.Logger, "state directory", state.Close)
-	return runLocked(ctx, o)
+	err = runLocked(ctx, o)
+	if e, ok := errors.AsType[*token.Error](err); ok && e.Kind == token.KindStateNotWritable {
+		return e.With("path", o.Config.StateDir)
+	}
+	return err
 }
 
 // closing closes something at the end, where an error can only be told.
@@ -115,7 +123,10 @@ func (r records) close() error { return errors.Join(r.guard.Close(), r.store.Clo
 
 // runLocked does the work of Run, once the state directory is ours.
 func runLocked(ctx context.Context, o Options) error {
-	rec, err := openRecords(ctx, o)
+	// A stop that comes now waits until everything is open: what is half open
+	// would only look like damage.
+	starting := context.WithoutCancel(ctx)
+	rec, err := openRecords(starting, o)
 	if err != nil {
 		return err
 	}
@@ -133,10 +144,14 @@ func runLocked(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent, Logger: o.Logger})
+	rules, err := o.policy()
+	if err != nil {
+		return err
+	}
+	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules), Logger: o.Logger})
 	cards := cardowner.New(cardowner.Config{
 		System: system, Applications: applications(),
-		Idle: time.Duration(o.Config.Card.Idle), CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
+		Idle: time.Duration(o.Config.Card.Idle), Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
 		Logger: o.Logger, Met: o.met(rec.register),
 	})
 	if o.prompter == nil {
@@ -148,15 +163,11 @@ func runLocked(ctx context.Context, o Options) error {
 		ProgramPINs: o.Config.PIN.ProgramSource, Virtual: o.Virtual,
 	})
 	start := fmt.Sprintf("inkand %s, PIN memory %s, peer check %s", o.Version, pages.Kind(), peer.Mode())
-	if err := b.Recover(ctx, rec.found, start); err != nil {
-		return err
-	}
-	rules, err := o.policy()
-	if err != nil {
+	if err := b.Recover(starting, rec.found, start); err != nil {
 		return err
 	}
 	server, err := rpc.New(rpc.Config{
-		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Service: o.service(pages.Kind()),
+		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Service: o.service(pages.Kind(), rec),
 	})
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)
@@ -227,10 +238,18 @@ func (o Options) policy() (*policy.Policy, error) {
 	return policy.New(cfg), nil
 }
 
+// allowVirtual reports whether cards that are only software may be used.
+func (o Options) allowVirtual() bool {
+	if o.Config.AllowVirtual != nil {
+		return *o.Config.AllowVirtual
+	}
+	return o.Virtual
+}
+
 // met registers a card before it can be used.
 func (o Options) met(known *register.Register) func(context.Context, token.Identity, []token.Key) error {
 	return func(ctx context.Context, id token.Identity, keys []token.Key) error {
-		if id.Virtual && !o.Virtual {
+		if id.Virtual && !o.allowVirtual() {
 			return token.Errorf(token.KindCardFault, "it is a virtual card, and allow_virtual is false")
 		}
 		return known.Seen(ctx, id, keys)

@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/inkan-project/inkan/client"
 	"github.com/inkan-project/inkan/daemon"
 	"github.com/inkan-project/inkan/daemon/daemontest"
+	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
@@ -282,5 +284,78 @@ func TestRootMayNotSignWithoutVirtual(t *testing.T) {
 	st, err := c.Status(t.Context())
 	if err != nil || len(st.GetReaders()) != 1 || len(st.GetCards()) != 0 || st.GetReaders()[0].GetProblem() == "" {
 		t.Errorf("status %v, %v: want the reader alone, and the virtual card refused", st, err)
+	}
+}
+
+func TestAHangingReaderDelaysNoOther(t *testing.T) {
+	hang := make(chan struct{})
+	d := daemontest.Start(t, daemontest.Options{Hooks: virtual.Options{
+		Readers: []string{virtual.DefaultReader, "hanging"},
+		Before: func(reader string, _ []byte) error {
+			if reader == "hanging" {
+				<-hang
+			}
+			return nil
+		},
+	}})
+	defer close(hang)
+	key := d.Key("9e")
+	other, err := pivcard.Open(pivcard.Options{Dir: t.TempDir(), Keys: map[pivcard.Slot]pivcard.KeyType{pivcard.SlotCardAuth: pivcard.P256}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	if err := d.Reader.Insert("hanging", other); err != nil {
+		t.Fatal(err)
+	}
+	c := d.Client(nil)
+	// Waiting for the other reader would take five seconds.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := c.Status(ctx); err != nil {
+		t.Errorf("status: %v", err)
+	}
+	if _, err := c.Sign(ctx, request(key, key.GetAlgorithms()[0])); err != nil {
+		t.Errorf("signing: %v", err)
+	}
+}
+
+func TestAStopEndsThoseWhoWaitAtOnce(t *testing.T) {
+	d := daemontest.Start(t, daemontest.Options{})
+	key := d.Key("9a")
+	asked := make(chan struct{})
+	c := d.Client(daemontest.PINFunc(func(ctx context.Context, _ client.Prompt, _ []byte) (int, error) {
+		close(asked)
+		<-ctx.Done()
+		return 0, client.ErrCancel
+	}))
+	watching := make(chan error, 1)
+	first := make(chan struct{})
+	go func() {
+		for _, err := range d.Client(nil).Watch(context.Background()) {
+			if err != nil {
+				watching <- err
+				return
+			}
+			select {
+			case <-first:
+			default:
+				close(first)
+			}
+		}
+	}()
+	signing := make(chan error, 1)
+	go func() { _, err := sign(c, key); signing <- err }()
+	<-asked
+	<-first
+	d.Stop() // fails the test if it takes too long
+	if err := <-signing; !errors.Is(err, client.ErrShuttingDown) {
+		t.Errorf("who waited for a person got %v, want SHUTTING_DOWN", err)
+	}
+	if err := <-watching; !errors.Is(err, client.ErrShuttingDown) {
+		t.Errorf("who watched got %v, want SHUTTING_DOWN", err)
+	}
+	if truth := d.Truth(); truth.Verifies != 0 {
+		t.Errorf("the card saw %d VERIFYs", truth.Verifies)
 	}
 }

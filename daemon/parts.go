@@ -12,6 +12,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/policy"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/pcsc/virtual"
@@ -96,17 +97,25 @@ func applications() []cardowner.Application {
 	}}
 }
 
-// identifyAgent says who connected to the PIN socket.
-func identifyAgent(conn *net.UnixConn) (prompt.Peer, error) {
-	c, err := peer.FromConn(conn)
-	if err != nil {
-		return prompt.Peer{}, err
+// identifyAgent says who connected to the PIN socket, and refuses those for
+// whom no prompt can ever come: they must not take the places of others.
+func identifyAgent(rules *policy.Policy) func(*net.UnixConn) (prompt.Peer, error) {
+	return func(conn *net.UnixConn) (prompt.Peer, error) {
+		c, err := peer.FromConn(conn)
+		if err != nil {
+			return prompt.Peer{}, err
+		}
+		roles := rules.Roles(policy.Subject{UID: c.UID, Groups: c.AllGroups()})
+		if !roles.Has(policy.RoleSigner) {
+			c.Close()
+			return prompt.Peer{}, fmt.Errorf("uid %d is no signer", c.UID)
+		}
+		return prompt.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close}, nil
 	}
-	return prompt.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close}, nil
 }
 
 // service says what status shows of the service itself.
-func (o Options) service(pinMemory string) func() *inkanpb.ServiceStatus {
+func (o Options) service(pinMemory string, rec records) func() *inkanpb.ServiceStatus {
 	started := timestamppb.New(o.Now().Truncate(time.Second))
 	return func() *inkanpb.ServiceStatus {
 		s := &inkanpb.ServiceStatus{
@@ -118,6 +127,11 @@ func (o Options) service(pinMemory string) func() *inkanpb.ServiceStatus {
 		}
 		if o.System == nil && !o.Virtual {
 			s.Notices = append(s.Notices, notice(inkanpb.Reason_REASON_NO_READER_BACKEND))
+		}
+		for _, err := range []error{rec.guard.Err(), rec.log.Err()} {
+			if err != nil {
+				s.Notices = append(s.Notices, notice(catalogue.Find(string(token.KindOf(err)))))
+			}
 		}
 		return s
 	}

@@ -31,6 +31,14 @@ func openState(path string) (*stateDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, unusable(reason(err), err)
 	}
+	return lockState(path)
+}
+
+// lockState is openState for a directory that must be there.
+func lockState(path string) (*stateDir, error) {
+	unusable := func(why string, err error) error {
+		return token.NewError(token.KindStateNotWritable, "path", path, "detail", why).Because(err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, unusable(reason(err), err)

@@ -33,6 +33,11 @@ const (
 	KindCertificateNotUsable Kind = "CERTIFICATE_NOT_USABLE"
 	KindNoCertificate        Kind = "NO_CERTIFICATE"
 	KindReaderFault          Kind = "READER_FAULT"
+	KindPCSCUnavailable      Kind = "PCSC_UNAVAILABLE"
+	KindNoReader             Kind = "NO_READER"
+	KindNoCard               Kind = "NO_CARD"
+	KindCardUnknown          Kind = "CARD_UNKNOWN"
+	KindReaderInUse          Kind = "READER_IN_USE"
 	KindRequestInvalid       Kind = "REQUEST_INVALID"
 	KindDigestLength         Kind = "DIGEST_LENGTH"
 	KindAlgorithmRefused     Kind = "ALGORITHM_REFUSED"
@@ -52,6 +57,7 @@ const (
 	KindDatabaseDamaged      Kind = "DATABASE_DAMAGED"
 	KindServiceUnreachable   Kind = "SERVICE_UNREACHABLE"
 	KindCallEnded            Kind = "CALL_ENDED"
+	KindSocketNotUsable      Kind = "SOCKET_NOT_USABLE"
 	KindSocketInUse          Kind = "SOCKET_IN_USE"
 )
 
@@ -82,6 +88,14 @@ func (e *Error) set(name, value string) {
 		e.Meta = map[string]string{}
 	}
 	e.Meta[name] = value
+}
+
+// With attaches a value for the text, unless it has one of this name.
+func (e *Error) With(name, value string) *Error {
+	if e.Meta[name] == "" {
+		e.set(name, value)
+	}
+	return e
 }
 
 // Because attaches the cause, for the log.

@@ -81,15 +81,15 @@ func (p *PIN) Check(f PINFormat) error {
 	if n == 0 {
 		return Errorf(KindPINMalformed, "it is empty")
 	}
-	if n < f.MinLength || n > f.MaxLength {
-		return Errorf(KindPINMalformed, "it must have %d to %d characters", f.MinLength, f.MaxLength)
-	}
 	ok := true
 	for _, b := range p.secret().page[PINHeadroom : PINHeadroom+n] { // all of them: no early end to time
 		ok = f.Allowed(b) && ok
 	}
 	if !ok {
 		return Errorf(KindPINMalformed, "only %s are allowed", f.Charset)
+	}
+	if n < f.MinLength || n > f.MaxLength { // after the characters: full-width ones have three bytes each
+		return Errorf(KindPINMalformed, "it must have %d to %d characters", f.MinLength, f.MaxLength)
 	}
 	return nil
 }

@@ -107,6 +107,17 @@ func (r Record) possible(count uint64) error {
 	return nil
 }
 
+// Err returns the error that every Append returns once the log could not be
+// written; nil before.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.poison != nil {
+		return token.NewError(token.KindAuditUnavailable).Because(l.poison)
+	}
+	return nil
+}
+
 // Count returns the number of records, which is the sequence of the newest.
 func (l *Log) Count() uint64 { return l.count.Load() }
 

@@ -29,6 +29,8 @@ type Cards interface {
 	Card(token.CardID) (cardowner.Card, error)
 	Use(context.Context, token.CardID, func(context.Context, cardowner.Lease) error) error
 	Changed() (uint64, <-chan struct{})
+	// Service returns why readers cannot be reached at all, or nil.
+	Service() error
 	// Settle waits until no card is being looked at, or ctx ends.
 	Settle(ctx context.Context)
 }
@@ -67,6 +69,7 @@ type Broker struct {
 	cfg    Config
 	ledger ledger
 	certs  certstatus.Shelf
+	first  sync.Once // the cards of the start were waited for
 
 	mu      sync.Mutex // guards the fields that follow
 	changes uint64
@@ -102,6 +105,12 @@ func (c Caller) check() error {
 // settleTime is how long a request waits for cards that are being looked at.
 const settleTime = 5 * time.Second
 
+// settleOnce waits for the cards that were there at the start. Later a look
+// waits for nothing: a reader that hangs must not delay the others.
+func (b *Broker) settleOnce(ctx context.Context) {
+	b.first.Do(func() { b.settle(ctx) })
+}
+
 // settle lets a request that comes right after a start or an insertion find
 // what is there.
 func (b *Broker) settle(ctx context.Context) {
@@ -112,7 +121,15 @@ func (b *Broker) settle(ctx context.Context) {
 
 // Key returns a key of a card that is inserted, and that card.
 func (b *Broker) Key(ctx context.Context, id token.KeyID) (token.Key, cardowner.Card, error) {
-	b.settle(ctx)
+	key, card, err := b.keyNow(id)
+	if err != nil {
+		b.settle(ctx)
+		key, card, err = b.keyNow(id)
+	}
+	return key, card, err
+}
+
+func (b *Broker) keyNow(id token.KeyID) (token.Key, cardowner.Card, error) {
 	for _, r := range b.cfg.Cards.Readers() {
 		if r.Card == nil {
 			continue

@@ -81,6 +81,17 @@ func TestNothingIsSentOrReleasedWithoutItsRecord(t *testing.T) {
 			if _, err := h.sign(t, "9e"); err == nil {
 				t.Error("signed after a record could not be written")
 			}
+			asked := len(h.agent.asked)
+			_, err = h.sign(t, "9a")
+			if kind := token.KindOf(err); kind != token.KindAuditUnavailable && kind != token.KindJournalUnavailable {
+				t.Errorf("the next signature: %v, want the cause again", err)
+			}
+			if len(h.agent.asked) != asked {
+				t.Error("a person was asked for a PIN that cannot be used")
+			}
+			if h.left() < 9 {
+				t.Errorf("left %d: a try was spent that cannot be recorded", h.left())
+			}
 			if got := h.truth(t).Verifies; got != tt.verifies {
 				t.Errorf("the card saw %d VERIFYs, want %d", got, tt.verifies)
 			}

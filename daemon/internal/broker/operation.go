@@ -13,7 +13,7 @@ import (
 
 // maxPrompts bounds how often a person is asked again because the card said
 // fewer tries than the prompt had shown. No try is spent by it.
-const maxPrompts = 3
+const maxPrompts = 5
 
 // errFewerTries means that the person was shown more tries than there are.
 var errFewerTries = errors.New("fewer tries left than the person was shown")
@@ -65,13 +65,16 @@ func (op *operation) attempts(ctx context.Context) error {
 			return err
 		}
 	}
-	return token.Errorf(token.KindCardFault, "its tries change while it is looked at")
+	return token.Errorf(token.KindReaderInUse, "others keep spending its tries")
 }
 
 // ask gets the PIN from a person or program, and checks all that can be
 // checked without the card.
 func (op *operation) ask(ctx context.Context) (*token.PIN, pinguard.Belief, error) {
 	shown := op.belief(op.card.OnCard)
+	if err := op.b.ledger.healthy(); err != nil {
+		return nil, shown, err
+	}
 	if shown.Left == 0 {
 		return nil, shown, locked()
 	}
@@ -149,6 +152,9 @@ func (op *operation) intend(onCard token.Tries) (intent audit.Record, attempt *t
 		attempt, err = guard.Debit(id, token.SecretPIN, op.card.Profile.Limit, onCard, mark)
 		return err
 	})
+	if err != nil && attempt != nil {
+		err = errors.Join(err, op.b.ledger.abandon(attempt))
+	}
 	return intent, attempt, err
 }
 

@@ -73,8 +73,11 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 
 // VerifyPIN proves the PIN to the card once, and takes the right back.
 func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
-	b.settle(ctx)
 	card, err := b.cfg.Cards.Card(id)
+	if err != nil {
+		b.settle(ctx)
+		card, err = b.cfg.Cards.Card(id)
+	}
 	if err != nil {
 		return CardStatus{}, err
 	}
@@ -83,8 +86,8 @@ func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) 
 	if err := op.run(ctx); err != nil {
 		return CardStatus{}, err
 	}
-	if card, err = b.cfg.Cards.Card(id); err != nil {
-		return CardStatus{}, err
+	if now, err := b.cfg.Cards.Card(id); err == nil { // else it was pulled right after
+		card = now
 	}
 	return b.cardStatus(card), nil
 }

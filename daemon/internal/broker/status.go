@@ -23,10 +23,9 @@ type CardStatus struct {
 	Company string
 }
 
-// Status returns the present state, once no card is being looked at. It sends
-// nothing to any card.
+// Status returns the present state. It sends nothing to any card.
 func (b *Broker) Status(ctx context.Context) Status {
-	b.settle(ctx)
+	b.settleOnce(ctx)
 	sequence, _, _ := b.change()
 	return b.status(sequence)
 }

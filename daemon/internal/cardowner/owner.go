@@ -35,6 +35,9 @@ type Config struct {
 	// Idle is how long a card is kept after a use, so that the next one need
 	// not connect again; then other programs may have it.
 	Idle time.Duration
+	// Retry is how long to wait before looking again at a card that another
+	// program had when it was inserted.
+	Retry time.Duration
 	// CommandTimeout is how long one command to a card may take.
 	CommandTimeout time.Duration
 	Logger         *slog.Logger
@@ -57,14 +60,26 @@ type Reader struct {
 	Name    string
 	Present bool // a card is inserted, known or not
 	Virtual bool
-	Card    *Card      // nil: none, or not usable
-	Problem token.Kind // why the card inside is not usable, or ""
-	Busy    bool       // the card inside is being looked at
+	Card    *Card        // nil: none, or not usable
+	Problem *token.Error // why the card inside is not usable, or nil
+	Busy    bool         // the card inside is being looked at
+}
+
+// healthy is a System whose service may be away, such as pcscd.
+type healthy interface {
+	// Health returns why the service cannot be reached, or nil, and a channel
+	// that is closed when that changes.
+	Health() (changed <-chan struct{}, err error)
 }
 
 // Owner owns all readers. It is safe for concurrent use.
 type Owner struct {
 	cfg Config
+
+	// patience ends a while after Run was told to stop: a card that has not
+	// answered by then is given up.
+	patience context.Context //nolint:containedctx // the life of this Owner
+	giveUp   context.CancelFunc
 
 	mu      sync.Mutex // guards the fields that follow
 	readers map[string]*reader
@@ -77,18 +92,28 @@ type Owner struct {
 
 // New returns an Owner; it works once Run does.
 func New(cfg Config) *Owner {
-	return &Owner{
+	o := &Owner{
 		cfg: cfg, readers: map[string]*reader{}, seen: map[string]Reader{},
 		changed: make(chan struct{}),
 	}
+	o.patience, o.giveUp = context.WithCancel(context.Background())
+	return o
 }
+
+// stopTime is how long cards that are in use may take when the Owner stops.
+const stopTime = 3 * time.Second
 
 // Run watches the readers until ctx ends, then lets all cards go and returns
 // nil. Work that is under way is finished first.
 func (o *Owner) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	defer o.giveUp()
 	defer wg.Wait()
 	defer o.close()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, o.giveUp) })()
+	if h, ok := o.cfg.System.(healthy); ok {
+		wg.Go(func() { o.watchHealth(ctx, h) })
+	}
 	var known []pcsc.ReaderState
 	for {
 		states, err := o.cfg.System.Wait(ctx, known)
@@ -104,6 +129,31 @@ func (o *Owner) Run(ctx context.Context) error {
 		}
 		o.apply(ctx, &wg, states)
 	}
+}
+
+// watchHealth tells watchers when the service comes and goes.
+func (o *Owner) watchHealth(ctx context.Context, h healthy) {
+	for {
+		changed, _ := h.Health()
+		select {
+		case <-changed:
+			o.mu.Lock()
+			o.notifyLocked()
+			o.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Service returns why readers cannot be reached at all, or nil.
+func (o *Owner) Service() error {
+	h, ok := o.cfg.System.(healthy)
+	if !ok {
+		return nil
+	}
+	_, err := h.Health()
+	return err
 }
 
 // apply starts an owner for each new reader, tells the others what changed,
@@ -193,11 +243,11 @@ func (o *Owner) Changed() (uint64, <-chan struct{}) {
 }
 
 // publish makes the state of a reader known.
-func (o *Owner) publish(r Reader) {
+func (o *Owner) publish(from *reader, r Reader) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, ok := o.seen[r.Name]; !ok {
-		return // the reader is gone already
+	if o.readers[r.Name] != from {
+		return // the reader is gone already, or there is a new one of this name
 	}
 	o.seen[r.Name] = r
 	o.notifyLocked()
@@ -253,18 +303,20 @@ func (o *Owner) Use(ctx context.Context, id token.CardID, f func(context.Context
 
 // fault turns an error of the reader into one for people; errors that say it
 // already stay as they are.
-func fault(err error) error {
-	if _, ok := errors.AsType[*token.Error](err); ok {
-		return err
+func fault(err error) *token.Error {
+	if e, ok := errors.AsType[*token.Error](err); ok {
+		return e
 	}
 	kind := token.KindReaderFault
 	switch {
+	case errors.Is(err, pcsc.ErrNoService):
+		return token.NewError(token.KindPCSCUnavailable).Because(err)
 	case errors.Is(err, pcsc.ErrRemoved), errors.Is(err, pcsc.ErrNoReader):
 		kind = token.KindCardRemoved
 	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer):
 		kind = token.KindCardSilent
 	case errors.Is(err, pcsc.ErrSharing):
-		return token.Errorf(kind, "another program is using the card").Because(err)
+		return token.Errorf(token.KindReaderInUse, "it did not say its name").Because(err)
 	}
 	return token.Errorf(kind, "the reader did not do as asked").Because(err)
 }

@@ -211,8 +211,8 @@ func TestACardIsHeldWhileIdleAndThenLetGo(t *testing.T) {
 		if err != nil {
 			t.Fatalf("another program after the idle time: %v", err)
 		}
-		if err := o.Use(t.Context(), card.Identity.Card, nil); token.KindOf(err) != token.KindReaderFault {
-			t.Errorf("Use while another program has the card: %v, want READER_FAULT", err)
+		if err := o.Use(t.Context(), card.Identity.Card, nil); token.KindOf(err) != token.KindReaderInUse {
+			t.Errorf("Use while another program has the card: %v, want READER_IN_USE", err)
 		}
 		if err := conn.Disconnect(pcsc.Reset); err != nil {
 			t.Fatal(err)
@@ -266,9 +266,9 @@ func TestAnUnknownCardIsReportedAndLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := start(t, system, time.Second)
-	r := await(t, o, func(r []cardowner.Reader) bool { return len(r) == 1 && r[0].Problem != "" })[0]
-	if r.Card != nil || r.Problem != token.KindCardFault || !r.Present {
-		t.Errorf("reader %+v, want a present card with problem CARD_FAULT", r)
+	r := await(t, o, func(r []cardowner.Reader) bool { return len(r) == 1 && r[0].Problem != nil })[0]
+	if r.Card != nil || r.Problem.Kind != token.KindCardUnknown || !r.Present {
+		t.Errorf("reader %+v, want a present card with problem CARD_UNKNOWN", r)
 	}
 	if n := strange.commands(); n > 3 {
 		t.Errorf("an unknown card was sent %d commands", n)

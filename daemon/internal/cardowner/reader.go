@@ -25,10 +25,11 @@ type reader struct {
 	now     pcsc.ReaderState
 	met     bool // now's card was probed
 	card    *Card
-	problem token.Kind // why there is no card although one is present
+	problem *token.Error // why there is no card although one is present
 	app     Application
 	conn    pcsc.Card   // held connection, or nil
 	clean   bool        // conn was reset by us and nothing was sent since
+	retry   *time.Timer // looks again at a card that somebody else had
 	idle    *time.Timer // lets conn go
 	logger  *slog.Logger
 }
@@ -45,10 +46,11 @@ func newReader(o *Owner, name string) *reader {
 	r := &reader{
 		owner: o, name: name,
 		state: make(chan pcsc.ReaderState, 1), jobs: make(chan job), done: make(chan struct{}),
-		idle:   time.NewTimer(0),
+		idle: time.NewTimer(0), retry: time.NewTimer(0),
 		logger: o.cfg.Logger.With("reader", name),
 	}
 	r.idle.Stop()
+	r.retry.Stop()
 	return r
 }
 
@@ -89,6 +91,10 @@ func (r *reader) run(ctx context.Context) {
 		case j := <-r.jobs:
 			r.catchUp()
 			j.result <- r.serve(j)
+		case <-r.retry.C:
+			if r.now.Present && r.card == nil {
+				r.meet()
+			}
 		case <-r.idle.C:
 			r.refresh()
 			r.release()
@@ -113,17 +119,18 @@ func (r *reader) update(s pcsc.ReaderState) {
 		r.publish(r.problem, false)
 		return
 	}
+	r.retry.Stop()
 	r.release()
-	r.card, r.problem, r.met = nil, "", true
-	r.publish("", s.Present)
+	r.card, r.problem, r.met = nil, nil, true
+	r.publish(nil, s.Present)
 	if s.Present {
 		r.meet()
 	}
 }
 
 // publish makes known what is known; busy means that more is coming.
-func (r *reader) publish(problem token.Kind, busy bool) {
-	r.owner.publish(Reader{
+func (r *reader) publish(problem *token.Error, busy bool) {
+	r.owner.publish(r, Reader{
 		Name: r.name, Present: r.now.Present, Virtual: r.now.Virtual, Card: r.card, Problem: problem, Busy: busy,
 	})
 }
@@ -139,8 +146,11 @@ func (r *reader) meet() {
 	r.card = card
 	if err != nil {
 		r.card = nil
-		r.problem = token.KindOf(fault(err))
-		r.logger.Info("Card is not usable", "problem", r.problem, "error", err)
+		r.problem = fault(err)
+		if r.problem.Kind == token.KindReaderInUse {
+			r.retry.Reset(r.owner.cfg.Retry)
+		}
+		r.logger.Info("Card is not usable", "problem", r.problem.Kind, "error", err)
 	} else {
 		r.logger.Info("Card inserted", "card", card.Identity.Card, "application", card.Application, "keys", len(card.Keys))
 	}
@@ -155,7 +165,7 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 			return nil, err
 		}
 		r.clean = false
-		tok := app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout})
+		tok := app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout, r.owner.patience})
 		id, err := tok.Identify(ctx)
 		if errors.Is(err, token.ErrNotMine) {
 			continue
@@ -175,7 +185,7 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 		r.app = app
 		return &Card{Identity: id, Reader: r.name, Profile: app.Profile, Keys: keys, OnCard: tries}, nil
 	}
-	return nil, token.Errorf(token.KindCardFault, "no application on it is known")
+	return nil, token.NewError(token.KindCardUnknown)
 }
 
 // serve does one job: reset, identify, use, reset.
@@ -197,6 +207,11 @@ func (r *reader) serve(j job) error {
 		r.met = false // somebody swapped the card: look again
 		defer r.update(r.now)
 	}
+	switch token.KindOf(err) {
+	case token.KindCardSilent, token.KindPINNoVerdict:
+		r.release() // it would not answer to a reset either
+	default:
+	}
 	if settled := r.settle(); settled != nil {
 		r.logger.Info("Card could not be reset and was let go", "error", settled)
 	}
@@ -217,7 +232,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 		}
 	}
 	r.clean = false
-	tok := r.app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout})
+	tok := r.app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout, r.owner.patience})
 	id, err := tok.Identify(ctx)
 	if errors.Is(err, token.ErrNotMine) || err == nil && id.Card != r.card.Identity.Card {
 		return Lease{}, token.NewError(token.KindCardChanged)
@@ -245,7 +260,7 @@ func (r *reader) learn(tries token.Tries) {
 	card := *r.card
 	card.OnCard = tries
 	r.card = &card
-	r.publish("", false)
+	r.publish(nil, false)
 }
 
 // refresh asks the card for its tries once more before it is let go: after a
@@ -281,7 +296,7 @@ func (r *reader) settle() error {
 	if r.conn == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.owner.cfg.CommandTimeout)
+	ctx, cancel := context.WithTimeout(r.owner.patience, r.owner.cfg.CommandTimeout)
 	defer cancel()
 	if err := r.conn.Reset(ctx); err != nil {
 		r.release()
@@ -305,15 +320,17 @@ func (r *reader) release() {
 }
 
 // bounded gives each command its own time; the caller's patience ended when
-// the transaction began.
+// the transaction began, and only the end of the service counts.
 type bounded struct {
 	pcsc.Card
-	timeout time.Duration
+	timeout  time.Duration
+	patience context.Context //nolint:containedctx // the life of the Owner
 }
 
 // Transmit implements pcsc.Card.
 func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
+	defer context.AfterFunc(b.patience, cancel)()
 	return b.Card.Transmit(ctx, command)
 }

@@ -34,8 +34,8 @@ const lowTries = 3
 type Config struct {
 	FS  FS               // where the journal lies
 	Now func() time.Time // wall clock; written down, never decided on
-	// Records is the number of rows in the log. With any, there was a journal:
-	// a missing one is damage, and none is made.
+	// Records is the number of rows in the log. A journal that is missing
+	// although there are some, or that ends before them, is damage.
 	Records uint64
 	// Slots is the size of a new journal; 0 = 8192 (4 MiB, about 4,000 PIN
 	// entries until it is compacted).
@@ -126,6 +126,9 @@ func (g *Guard) settleDangling(rec *Recovery) error {
 		}
 		rec.Dangling = append(rec.Dangling, Dangling{acc.card, acc.secret, c.open})
 		next := c.settled(token.VerdictNone)
+		if err := g.makeRoom(rec.LastAudit); err != nil {
+			return err
+		}
 		s := g.slot(kindVerdict, acc, next, rec.LastAudit)
 		s.attempt = c.open
 		if err := g.write(s); err != nil {
@@ -304,6 +307,17 @@ func (g *Guard) Mark(mark AuditMark) error {
 		return err
 	}
 	return g.write(g.slot(kindMark, account{}, count{}, mark))
+}
+
+// Err returns KindJournalUnavailable once the journal could not be written,
+// for nothing is written any more then; nil before.
+func (g *Guard) Err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken != nil {
+		return token.NewError(token.KindJournalUnavailable).Because(g.broken)
+	}
+	return nil
 }
 
 // Close closes the journal. Nothing is lost when it is not called.

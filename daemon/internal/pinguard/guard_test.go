@@ -1,7 +1,11 @@
 package pinguard
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -280,20 +284,94 @@ func TestConcurrentDebitsOfManyCards(t *testing.T) {
 }
 
 func TestRenewStartsWithTheLastThreeTries(t *testing.T) {
-	dir := DirFS(t.TempDir())
+	path := t.TempDir()
+	dir := DirFS(path)
 	g, _ := open(t, dir)
 	try(t, g, cardA, token.VerdictOK)
 	_ = g.Close()
-	kept, err := Renew(dir, wallClock())
+	if kept, err := Renew(dir, wallClock(), 0); !errors.Is(err, ErrHealthy) || kept != "" {
+		t.Fatalf("Renew of a journal in order: %q, %v; want ErrHealthy", kept, err)
+	}
+	if g, _ = open(t, dir); left(g, cardA) != 10 {
+		t.Fatalf("left %d after Renew refused, want 10", left(g, cardA))
+	}
+	_ = g.Close()
+	if err := os.Truncate(filepath.Join(path, journalName), 100); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := Renew(dir, wallClock(), 7)
 	if err != nil || kept == "" {
 		t.Fatalf("Renew: %q, %v", kept, err)
 	}
-	g, rec := open(t, dir)
+	g, rec, err := Open(Config{FS: dir, Now: wallClock, Records: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if rec.Unreadable != 0 || left(g, cardA) != 3 || left(g, cardB) != 3 {
 		t.Errorf("left %d and %d, want 3; recovery %+v", left(g, cardA), left(g, cardB), rec)
 	}
 	try(t, g, cardA, token.VerdictOK)
 	if left(g, cardA) != 10 || left(g, cardB) != 3 {
 		t.Errorf("left %d and %d after a success with A, want 10 and 3", left(g, cardA), left(g, cardB))
+	}
+	_ = g.Close()
+}
+
+func TestAJournalThatWasCutIsRefused(t *testing.T) {
+	path := t.TempDir()
+	g, _ := open(t, DirFS(path))
+	for rows := uint64(1); rows <= 8; rows += 2 {
+		a, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{Rows: rows, Own: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Settle(a, token.VerdictWrong, AuditMark{Rows: rows + 1, Own: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = g.Close()
+	name := filepath.Join(path, journalName)
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for slots := 1; slots <= 8; slots++ { // of nine
+		image := bytes.Clone(whole)
+		clear(image[slots*slotSize:])
+		if err := os.WriteFile(name, image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g, _, err := Open(Config{FS: DirFS(path), Now: wallClock, Records: 8})
+		if slots == 8 && err == nil { // what a crash between slot and row leaves
+			if left(g, cardA) != 6 {
+				t.Errorf("left %d without the last verdict, want 6", left(g, cardA))
+			}
+			_ = g.Close()
+			continue
+		}
+		if token.KindOf(err) != token.KindJournalDamaged {
+			t.Errorf("%d slots left: %v, want JOURNAL_DAMAGED", slots, err)
+		}
+	}
+}
+
+func TestAFullJournalWithAnOpenAttemptIsCompactedAtTheStart(t *testing.T) {
+	dir := DirFS(t.TempDir())
+	g, _, err := Open(Config{FS: dir, Now: wallClock, Slots: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := g.Mark(AuditMark{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{}); err != nil {
+		t.Fatal(err)
+	}
+	_ = g.Close()
+	again, rec := open(t, dir)
+	if len(rec.Dangling) != 1 || left(again, cardA) != 9 || again.journal.used > again.journal.capacity {
+		t.Errorf("recovery %+v, left %d, %d of %d slots used", rec, left(again, cardA), again.journal.used, again.journal.capacity)
 	}
 }

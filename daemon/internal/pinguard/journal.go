@@ -64,10 +64,23 @@ func openJournal(fsys FS, slots int, records uint64) (*journal, findings, error)
 	}
 	j.file = f
 	found, err := j.read()
+	if err == nil {
+		err = found.fits(records)
+	}
 	if err != nil {
 		return nil, findings{}, errors.Join(err, f.Close())
 	}
 	return j, found, nil
+}
+
+// fits holds the journal against the log. A crash can lose the slot of the one
+// barrier that was under way, and a slot that is unreadable may have known of
+// one more; a journal that ends earlier was cut.
+func (f findings) fits(records uint64) error {
+	if most := f.audit.Rows + 1 + uint64(f.unreadable); records > most {
+		return damaged("it was cut: it knows of %d records, the log has %d", f.audit.Rows, records)
+	}
+	return nil
 }
 
 // read folds all slots. Unreadable slots count as a try for every card;
@@ -161,7 +174,7 @@ func (f *findings) spendForAll() {
 	}
 }
 
-func (j *journal) full() bool { return j.used == j.capacity }
+func (j *journal) full() bool { return j.used >= j.capacity }
 
 // append writes one slot behind the newest and syncs it.
 func (j *journal) append(s slot) error {

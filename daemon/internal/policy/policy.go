@@ -120,6 +120,7 @@ func methods() map[string]RoleSet {
 		// What a caller sees in a status depends on the roles again.
 		"/inkan.v1.StatusService/GetStatus":   anyone,
 		"/inkan.v1.StatusService/WatchStatus": anyone,
+		"/inkan.v1.StatusService/Diagnose":    anyone,
 
 		"/inkan.v1.SigningService/ListKeys":       signer,
 		"/inkan.v1.SigningService/GetCertificate": signer,

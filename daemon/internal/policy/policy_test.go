@@ -43,6 +43,7 @@ func matrix() map[string][]string {
 		"/grpc.health.v1.Health/Watch":            everybody(),
 		"/inkan.v1.StatusService/GetStatus":       everybody(),
 		"/inkan.v1.StatusService/WatchStatus":     everybody(),
+		"/inkan.v1.StatusService/Diagnose":        everybody(),
 		"/inkan.v1.SigningService/ListKeys":       signers(),
 		"/inkan.v1.SigningService/GetCertificate": signers(),
 		"/inkan.v1.SigningService/Sign":           signers(),

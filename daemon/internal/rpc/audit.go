@@ -2,8 +2,10 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
@@ -38,10 +40,32 @@ func (v auditService) List(ctx context.Context, req *inkanpb.ListRequest) (*inka
 	for _, r := range records {
 		resp.Records = append(resp.Records, protoRecord(r))
 	}
-	if more && !filter.Newest && len(records) > 0 {
-		resp.NextPageToken = strconv.FormatUint(records[len(records)-1].Sequence, 10)
+	whole := len(resp.Records)
+	if filter.Newest {
+		slices.Reverse(resp.Records)
+	}
+	resp.Records = fitting(resp.Records)
+	if filter.Newest {
+		slices.Reverse(resp.Records)
+	} else if more || len(resp.Records) < whole {
+		resp.NextPageToken = strconv.FormatUint(resp.Records[len(resp.Records)-1].GetSequence(), 10)
 	}
 	return resp, nil
+}
+
+// maxPage is the size of a page of records, in bytes: well below the 4 MiB that
+// gRPC clients take, although one record may have 8 KiB.
+const maxPage = 2 << 20
+
+// fitting returns the records from the first on that fit a page, at least one.
+func fitting(records []*inkanpb.Record) []*inkanpb.Record {
+	size := 0
+	for i, r := range records {
+		if size += proto.Size(r); size > maxPage && i > 0 {
+			return records[:i]
+		}
+	}
+	return records
 }
 
 // protoRecord converts a record of the log.

@@ -9,7 +9,9 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/inkan-project/inkan/daemon/internal/broker"
@@ -26,6 +28,8 @@ const (
 // unary is the one place that every call passes.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	defer s.answer(ctx, info.FullMethod, &err)
+	ctx, done := s.untilStop(ctx)
+	defer done()
 	if err := s.admit(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
@@ -41,16 +45,31 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	if err := s.admit(ss.Context(), info.FullMethod); err != nil {
 		return err
 	}
-	return handle(srv, validatedStream{ss, s})
+	ctx, done := s.untilStop(ss.Context())
+	defer done()
+	return handle(srv, ownStream{ss, s, ctx})
 }
 
-type validatedStream struct {
-	grpc.ServerStream
-	s *Server
+// untilStop returns a context that ends with the call, or when the service
+// stops: what uses a card by then finishes all the same.
+func (s *Server) untilStop(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	detach := context.AfterFunc(s.life, cancel)
+	return ctx, func() { detach(); cancel() }
 }
+
+// ownStream validates messages and ends when the service stops.
+type ownStream struct {
+	grpc.ServerStream
+	s   *Server
+	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out
+}
+
+// Context implements grpc.ServerStream.
+func (v ownStream) Context() context.Context { return v.ctx }
 
 // RecvMsg implements grpc.ServerStream.
-func (v validatedStream) RecvMsg(m any) error {
+func (v ownStream) RecvMsg(m any) error {
 	if err := v.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
@@ -103,8 +122,16 @@ func (s *Server) answer(ctx context.Context, method string, err *error) {
 	if *err == nil {
 		return
 	}
+	if s.life.Err() != nil && ctx.Err() == nil && waited(*err) {
+		*err = token.NewError(token.KindShuttingDown).Because(*err)
+	}
 	s.cfg.Logger.Info("Call failed", "method", method, "error", *err)
 	*err = toStatus(*err, language(ctx))
+}
+
+// waited reports whether a call ended because nobody waits for it any more.
+func waited(err error) bool {
+	return token.KindOf(err) == token.KindCallEnded || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled
 }
 
 // language returns the language the caller wants texts in.
@@ -120,9 +147,7 @@ func language(ctx context.Context) string {
 // caller returns who calls, for the broker. admit has let the call through.
 func caller(ctx context.Context) broker.Caller {
 	c, _ := peer.FromContext(ctx)
-	agent := ""
-	if v := metadata.ValueFromIncomingContext(ctx, agentKey); len(v) == 1 {
-		agent = v[0]
-	}
+	// Of several agents none is meant: no agent has such an id.
+	agent := strings.Join(metadata.ValueFromIncomingContext(ctx, agentKey), ",")
 	return broker.Caller{UID: c.UID, PID: c.PID, Program: c.Program, Agent: agent, Alive: c.Alive}
 }

@@ -10,6 +10,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -25,6 +26,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/daemon/internal/policy"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+	"github.com/inkan-project/inkan/token"
 )
 
 // Limits of a connection; the defaults of gRPC are unbounded.
@@ -51,7 +53,8 @@ type Server struct {
 	validator protovalidate.Validator
 	grpc      *grpc.Server
 	health    *health.Server
-	stopping  chan struct{} // closed when streams must end
+	life      context.Context //nolint:containedctx // ends when calls that only wait must end
+	end       context.CancelFunc
 }
 
 // New returns a Server.
@@ -60,7 +63,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, validator: validator, health: health.NewServer(), stopping: make(chan struct{})}
+	s := &Server{cfg: cfg, validator: validator, health: health.NewServer()}
+	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(peer.Credentials()),
 		grpc.ChainUnaryInterceptor(s.unary),
@@ -69,6 +73,9 @@ func New(cfg Config) (*Server, error) {
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+			return token.NewError(token.KindCallerNotAllowed) // the policy has said more
+		}),
 	)
 	inkanpb.RegisterStatusServiceServer(s.grpc, statusService{s: s})
 	inkanpb.RegisterSigningServiceServer(s.grpc, signingService{s: s})
@@ -79,13 +86,19 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Serve answers calls on the listener until Stop, and then returns nil.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil // Stop came first
+}
 
-// Stop takes no new calls, lets those under way finish until ctx ends, and
-// then cuts them off.
+// Stop takes no new calls and ends those that wait for a person or for a
+// change. Those that use a card may finish until ctx ends, and are cut off
+// then.
 func (s *Server) Stop(ctx context.Context) {
 	s.health.Shutdown()
-	close(s.stopping)
+	s.end()
 	done := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
@@ -95,7 +108,6 @@ func (s *Server) Stop(ctx context.Context) {
 	case <-done:
 	case <-ctx.Done():
 		s.grpc.Stop()
-		<-done
 	}
 }
 

@@ -30,8 +30,7 @@ func (v statusService) GetStatus(ctx context.Context, _ *inkanpb.GetStatusReques
 
 // WatchStatus implements inkanpb.StatusServiceServer.
 func (v statusService) WatchStatus(_ *inkanpb.WatchStatusRequest, stream grpc.ServerStreamingServer[inkanpb.WatchStatusResponse]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
+	ctx := stream.Context()
 	ticker := time.NewTicker(watchCheck)
 	defer ticker.Stop()
 	states := v.s.watch(ctx)
@@ -49,8 +48,6 @@ func (v statusService) WatchStatus(_ *inkanpb.WatchStatusRequest, stream grpc.Se
 			if err := who.Alive(); err != nil {
 				return token.NewError(token.KindCallerGone).Because(err)
 			}
-		case <-v.s.stopping:
-			return token.NewError(token.KindShuttingDown)
 		}
 	}
 }
@@ -71,21 +68,27 @@ func (s *Server) watch(ctx context.Context) <-chan broker.Status {
 	return states
 }
 
+// trusted reports whether a caller has to do with cards at all.
+func (s *Server) trusted(who *peer.Caller) bool {
+	roles := s.cfg.Policy.Roles(subject(who))
+	return roles.Has(policy.RoleSigner) || roles.Has(policy.RoleHelpdesk) ||
+		roles.Has(policy.RoleAdministrator) || roles.Has(policy.RoleAuditor)
+}
+
 // status shows a state to a caller: everybody sees service, readers and
 // whether a card is present; the rest is for those who have to do with cards.
 func (s *Server) status(ctx context.Context, state broker.Status) *inkanpb.Status {
 	who, _ := peer.FromContext(ctx)
-	roles := s.cfg.Policy.Roles(subject(who))
-	trusted := roles.Has(policy.RoleSigner) || roles.Has(policy.RoleHelpdesk) ||
-		roles.Has(policy.RoleAdministrator) || roles.Has(policy.RoleAuditor)
+	trusted := s.trusted(who)
 	out := &inkanpb.Status{Service: s.cfg.Service()}
+	out.Service.Missing = inkanpb.Layer(s.cfg.Broker.Missing(state))
 	for _, r := range state.Readers {
 		reader := &inkanpb.ReaderStatus{Name: r.Name, CardPresent: r.Present, Virtual: r.Virtual}
 		if trusted && r.Card != nil {
 			reader.CardId = string(r.Card.Identity.Card)
 		}
-		if r.Problem != "" {
-			reader.Problem = catalogue.Code(catalogue.Find(string(r.Problem)))
+		if r.Problem != nil {
+			reader.Problem = catalogue.Code(catalogue.Find(string(r.Problem.Kind)))
 		}
 		out.Readers = append(out.Readers, reader)
 	}

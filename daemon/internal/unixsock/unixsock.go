@@ -39,7 +39,7 @@ type Listener struct {
 // (stream) or "unixpacket" (SOCK_SEQPACKET).
 //
 // It returns a [*token.Error]: KindSocketInUse if something accepts
-// connections at path (or may do so), KindConfigInvalid if path cannot be
+// connections at path (or may do so), KindSocketNotUsable if path cannot be
 // used: too long, not a socket, or in a directory that is missing or that
 // other users can write to. A socket file that nobody listens on is replaced.
 func Listen(network, path string, mode os.FileMode) (*Listener, error) {
@@ -50,20 +50,23 @@ func Listen(network, path string, mode os.FileMode) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the socket's directory: %w", err)
 	}
-	if len(path) > maxPath {
-		return nil, token.Errorf(token.KindConfigInvalid,
-			"socket path %s has %d bytes, at most %d are possible", path, len(path), maxPath)
+	l, err := listen(network, path, mode)
+	if e, ok := errors.AsType[*token.Error](err); ok {
+		return nil, e.With("path", path)
 	}
-	if err := checkDirectory(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
-	return listen(network, path, mode)
+	return l, err
 }
 
 // listen makes the socket in a directory that only this user can enter, then
 // links it to its path: link(2) fails where rename(2) would replace what
 // another program put there in the meantime.
 func listen(network, path string, mode os.FileMode) (*Listener, error) {
+	if len(path) > maxPath {
+		return nil, token.Errorf(token.KindSocketNotUsable, "the path has %d bytes, at most %d are possible", len(path), maxPath)
+	}
+	if err := checkDirectory(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
 	unlock, err := lock(path)
 	if err != nil {
 		return nil, err
@@ -102,7 +105,7 @@ func lock(path string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
-			return nil, token.Errorf(token.KindConfigInvalid,
+			return nil, token.Errorf(token.KindSocketNotUsable,
 				"a socket cannot be made in %s", filepath.Dir(path)).Because(err)
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -172,7 +175,7 @@ func moveStale(network, path, room string) error {
 		return fmt.Errorf("looking at %s: %w", path, err)
 	}
 	if found.Mode().Type() != fs.ModeSocket {
-		return token.Errorf(token.KindConfigInvalid,
+		return token.Errorf(token.KindSocketNotUsable,
 			"%s exists and is not a socket; it was not touched", path)
 	}
 	if err := probe(network, path); err != nil {
@@ -216,20 +219,20 @@ func inUse(path string) *token.Error { return token.NewError(token.KindSocketInU
 func checkDirectory(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return token.Errorf(token.KindConfigInvalid, "the socket's directory %s cannot be used", dir).Because(err)
+		return token.Errorf(token.KindSocketNotUsable, "the socket's directory %s cannot be used", dir).Because(err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok {
-		return token.Errorf(token.KindConfigInvalid, "%s is not a directory", dir)
+		return token.Errorf(token.KindSocketNotUsable, "%s is not a directory", dir)
 	}
 	if owner := int(st.Uid); owner != 0 && owner != os.Geteuid() {
-		return token.Errorf(token.KindConfigInvalid,
+		return token.Errorf(token.KindSocketNotUsable,
 			"the socket's directory %s belongs to user %d", dir, owner)
 	}
 	writable := st.Mode&unix.S_IWOTH != 0 ||
 		st.Mode&unix.S_IWGRP != 0 && int(st.Gid) != os.Getegid()
 	if writable && st.Mode&unix.S_ISVTX == 0 {
-		return token.Errorf(token.KindConfigInvalid,
+		return token.Errorf(token.KindSocketNotUsable,
 			"other users can write to the socket's directory %s (mode %04o)", dir, info.Mode().Perm())
 	}
 	return nil

@@ -178,7 +178,7 @@ func TestWhatIsNotASocketIsNeverTouched(t *testing.T) {
 			}
 			before, _ := os.Lstat(path)
 			_, err := Listen("unix", path, 0o600)
-			wantKind(t, err, token.KindConfigInvalid)
+			wantKind(t, err, token.KindSocketNotUsable)
 			after, err := os.Lstat(path)
 			if err != nil || !os.SameFile(before, after) || before.ModTime() != after.ModTime() {
 				t.Errorf("%s was touched (%v)", name, err)
@@ -197,7 +197,7 @@ func TestPathLengthIsLimited(t *testing.T) {
 		_ = conn.Close()
 	}
 	_, err := Listen("unix", fits+"x", 0o600)
-	wantKind(t, err, token.KindConfigInvalid)
+	wantKind(t, err, token.KindSocketNotUsable)
 	if !strings.Contains(err.Error(), "108 bytes, at most 107") {
 		t.Errorf("error = %v, want the two lengths", err)
 	}
@@ -231,11 +231,11 @@ func TestDirectoryMustExistAndBelongToUs(t *testing.T) {
 		{"readable by all", at(0o755), ""},
 		{"writable by our own group", at(0o775), ""},
 		{"writable by all with sticky bit", at(0o777 | os.ModeSticky), ""},
-		{"writable by all", at(0o777), token.KindConfigInvalid},
-		{"missing", filepath.Join(t.TempDir(), "none"), token.KindConfigInvalid},
-		{"a file", file, token.KindConfigInvalid},
-		{"writable by another group", owned(0o770, os.Geteuid(), other), token.KindConfigInvalid},
-		{"of another user", owned(0o700, os.Geteuid()+1, -1), token.KindConfigInvalid},
+		{"writable by all", at(0o777), token.KindSocketNotUsable},
+		{"missing", filepath.Join(t.TempDir(), "none"), token.KindSocketNotUsable},
+		{"a file", file, token.KindSocketNotUsable},
+		{"writable by another group", owned(0o770, os.Geteuid(), other), token.KindSocketNotUsable},
+		{"of another user", owned(0o700, os.Geteuid()+1, -1), token.KindSocketNotUsable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -75,6 +75,16 @@ const (
 	Reason_REASON_NO_CERTIFICATE Reason = 2009
 	// The reader or pcscd failed.
 	Reason_REASON_READER_FAULT Reason = 2010
+	// pcscd cannot be reached.
+	Reason_REASON_PCSC_UNAVAILABLE Reason = 2011
+	// pcscd knows no reader.
+	Reason_REASON_NO_READER Reason = 2012
+	// No card is in any reader.
+	Reason_REASON_NO_CARD Reason = 2013
+	// The card in the reader carries no application that Inkan knows.
+	Reason_REASON_CARD_UNKNOWN Reason = 2014
+	// Another program holds the card.
+	Reason_REASON_READER_IN_USE Reason = 2015
 	// A field of the request breaks its rule.
 	Reason_REASON_REQUEST_INVALID Reason = 3001
 	// The digest's length is not that of the hash.
@@ -115,6 +125,8 @@ const (
 	Reason_REASON_CALL_ENDED Reason = 5012
 	// A socket path is taken by a running program.
 	Reason_REASON_SOCKET_IN_USE Reason = 5013
+	// A socket cannot be made at this path.
+	Reason_REASON_SOCKET_NOT_USABLE Reason = 5014
 	// A warning, not a refusal: the signature was made although nobody could
 	// say whether the certificate is revoked.
 	Reason_REASON_REVOCATION_UNKNOWN Reason = 6001
@@ -142,6 +154,11 @@ var (
 		2008: "REASON_CERTIFICATE_NOT_USABLE",
 		2009: "REASON_NO_CERTIFICATE",
 		2010: "REASON_READER_FAULT",
+		2011: "REASON_PCSC_UNAVAILABLE",
+		2012: "REASON_NO_READER",
+		2013: "REASON_NO_CARD",
+		2014: "REASON_CARD_UNKNOWN",
+		2015: "REASON_READER_IN_USE",
 		3001: "REASON_REQUEST_INVALID",
 		3002: "REASON_DIGEST_LENGTH",
 		3003: "REASON_ALGORITHM_REFUSED",
@@ -162,6 +179,7 @@ var (
 		5011: "REASON_SERVICE_UNREACHABLE",
 		5012: "REASON_CALL_ENDED",
 		5013: "REASON_SOCKET_IN_USE",
+		5014: "REASON_SOCKET_NOT_USABLE",
 		6001: "REASON_REVOCATION_UNKNOWN",
 	}
 	Reason_value = map[string]int32{
@@ -184,6 +202,11 @@ var (
 		"REASON_CERTIFICATE_NOT_USABLE": 2008,
 		"REASON_NO_CERTIFICATE":         2009,
 		"REASON_READER_FAULT":           2010,
+		"REASON_PCSC_UNAVAILABLE":       2011,
+		"REASON_NO_READER":              2012,
+		"REASON_NO_CARD":                2013,
+		"REASON_CARD_UNKNOWN":           2014,
+		"REASON_READER_IN_USE":          2015,
 		"REASON_REQUEST_INVALID":        3001,
 		"REASON_DIGEST_LENGTH":          3002,
 		"REASON_ALGORITHM_REFUSED":      3003,
@@ -204,6 +227,7 @@ var (
 		"REASON_SERVICE_UNREACHABLE":    5011,
 		"REASON_CALL_ENDED":             5012,
 		"REASON_SOCKET_IN_USE":          5013,
+		"REASON_SOCKET_NOT_USABLE":      5014,
 		"REASON_REVOCATION_UNKNOWN":     6001,
 	}
 )
@@ -347,7 +371,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\x92j\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xafz\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xa7\x03\n" +
@@ -372,7 +396,13 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x1dREASON_CERTIFICATE_NOT_USABLE\x10\xd8\x0f\x1a\xc9\x02\xba\xeb\x18\xc4\x02\b\t\x12GThe certificate cannot be used for signing: {detail}. No try was spent.\x1aEChoose a key with a valid certificate, or check the clock of this PC.\"^この証明書では署名できません({detail})。残り回数は減っていません。*P有効な証明書の鍵を選ぶか、PCの時計を確認してください。\x12\xbe\x01\n" +
 	"\x15REASON_NO_CERTIFICATE\x10\xd9\x0f\x1a\xa1\x01\xba\xeb\x18\x9c\x01\b\x05\x12-The key {key} has no certificate on the card.\x1a\x13Choose another key.\".鍵 {key} には証明書がありません。*$別の鍵を選んでください。\x12\xec\x01\n" +
 	"\x13REASON_READER_FAULT\x10\xda\x0f\x1a\xd1\x01\xba\xeb\x18\xcc\x01\b\n" +
-	"\x12\x1cThe reader failed: {detail}.\x1a0Plug the reader in again and look at the status.\"4リーダでエラーが起きました({detail})。*Bリーダを接続し直し、状態を確認してください。\x12\xa1\x02\n" +
+	"\x12\x1cThe reader failed: {detail}.\x1a0Plug the reader in again and look at the status.\"4リーダでエラーが起きました({detail})。*Bリーダを接続し直し、状態を確認してください。\x12\xe8\x02\n" +
+	"\x17REASON_PCSC_UNAVAILABLE\x10\xdb\x0f\x1a\xc9\x02\xba\xeb\x18\xc4\x02\b\t\x124The card service of this PC (pcscd) does not answer.\x1aTInstall pcscd and start it: systemctl start pcscd.socket. inkand finds it by itself.\"?このPCのカードサービス(pcscd)が応答しません。*spcscdを導入し、systemctl start pcscd.socket で起動してください。inkandは自動で接続します。\x12\xc6\x02\n" +
+	"\x10REASON_NO_READER\x10\xdc\x0f\x1a\xae\x02\xba\xeb\x18\xa9\x02\b\t\x12\x1cNo card reader is connected.\x1aMConnect the reader. If it is connected, install its driver (Debian: libccid).\"3カードリーダが接続されていません。*\x82\x01リーダを接続してください。接続済みの場合は、ドライバ(Debianでは libccid)を導入してください。\x12\xe1\x01\n" +
+	"\x0eREASON_NO_CARD\x10\xdd\x0f\x1a\xcb\x01\xba\xeb\x18\xc6\x01\b\t\x12\x17No card is in a reader.\x1a/Insert the card, chip first, and keep it there.\",リーダにICカードがありません。*JICチップの側からカードを奥まで差し込んでください。\x12\xc8\x03\n" +
+	"\x13REASON_CARD_UNKNOWN\x10\xde\x0f\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\t\x12VThe card has no application that Inkan knows. It was looked at once and is left alone.\x1aQCheck that it is the right card and that the chip is clean, then insert it again.\"\x8b\x01このICカードは、Inkanが扱えるカードではありません。一度だけ確認し、その後は何も送っていません。*kカードが正しいか、ICチップが汚れていないかを確認し、差し直してください。\x12\x8a\x02\n" +
+	"\x14REASON_READER_IN_USE\x10\xdf\x0f\x1a\xee\x01\xba\xeb\x18\xe9\x01\b\n" +
+	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。\x12\xa1\x02\n" +
 	"\x16REASON_REQUEST_INVALID\x10\xb9\x17\x1a\x83\x02\xba\xeb\x18\xfe\x01\b\x03\x12#The request is not valid: {detail}.\x1aFCorrect the request; the API description names the rule of each field.\"7要求の内容が正しくありません({detail})。*T要求を直してください。各項目の規則はAPIの説明にあります。\x12\x99\x03\n" +
 	"\x14REASON_DIGEST_LENGTH\x10\xba\x17\x1a\xfd\x02\xba\xeb\x18\xf8\x02\b\x03\x12KThe digest has {got} bytes, but {algorithm} needs {want}. No try was spent.\x1a9Hash the document with the hash that the algorithm names.\"\x86\x01ダイジェストが{got}バイトです。{algorithm} では{want}バイトが必要です。残り回数は減っていません。*cアルゴリズムが示すハッシュで文書のダイジェストを計算してください。\x12\xdd\x02\n" +
 	"\x18REASON_ALGORITHM_REFUSED\x10\xbb\x17\x1a\xbd\x02\xba\xeb\x18\xb8\x02\b\x03\x12S{algorithm} is not used for signing: SHA-1 and MD5 can be forged. No try was spent.\x1a Use SHA-256, SHA-384 or SHA-512.\"v{algorithm} は署名に使えません(SHA-1とMD5は偽造できるため)。残り回数は減っていません。*ESHA-256、SHA-384、SHA-512のいずれかを使ってください。\x12\xd2\x02\n" +
@@ -393,7 +423,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x17REASON_DATABASE_DAMAGED\x10\x92'\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\x0f\x12_The log database is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1aQKeep a copy of the state directory and restore it, whole, from the newest backup.\"|記録データベースが壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*r状態ディレクトリの写しを取り、最新のバックアップから全体を復元してください。\x12\xc3\x02\n" +
 	"\x1aREASON_SERVICE_UNREACHABLE\x10\x93'\x1a\xa1\x02\xba\xeb\x18\x9c\x02\b\x0e\x12-inkand cannot be reached at {path}: {detail}.\x1aJCheck that inkand runs and that --socket or INKAN_SOCKET names its socket.\"3inkandに接続できません({path}: {detail})。*hinkandが動いているか、--socket または INKAN_SOCKET が正しいか確認してください。\x12\x9e\x03\n" +
 	"\x11REASON_CALL_ENDED\x10\x94'\x1a\x85\x03\xba\xeb\x18\x80\x03\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。\x12\xdb\x02\n" +
-	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。\x12\xd0\x02\n" +
+	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。\x12\xaa\x03\n" +
+	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\x8a\x03\xba\xeb\x18\x85\x03\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。\x12\xd0\x02\n" +
 	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。:W\n" +
 	"\n" +
 	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorTextB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"

@@ -23,6 +23,306 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Layer is one of the things a signature stands on, from below.
+type Layer int32
+
+const (
+	// Nothing is missing.
+	Layer_LAYER_UNSPECIFIED Layer = 0
+	// inkand itself.
+	Layer_LAYER_SERVICE Layer = 1
+	// The card service of the PC.
+	Layer_LAYER_PCSCD Layer = 2
+	// A reader.
+	Layer_LAYER_READER Layer = 3
+	// A card in a reader.
+	Layer_LAYER_CARD Layer = 4
+	// An application on the card that Inkan knows.
+	Layer_LAYER_APPLICATION Layer = 5
+)
+
+// Enum value maps for Layer.
+var (
+	Layer_name = map[int32]string{
+		0: "LAYER_UNSPECIFIED",
+		1: "LAYER_SERVICE",
+		2: "LAYER_PCSCD",
+		3: "LAYER_READER",
+		4: "LAYER_CARD",
+		5: "LAYER_APPLICATION",
+	}
+	Layer_value = map[string]int32{
+		"LAYER_UNSPECIFIED": 0,
+		"LAYER_SERVICE":     1,
+		"LAYER_PCSCD":       2,
+		"LAYER_READER":      3,
+		"LAYER_CARD":        4,
+		"LAYER_APPLICATION": 5,
+	}
+)
+
+func (x Layer) Enum() *Layer {
+	p := new(Layer)
+	*p = x
+	return p
+}
+
+func (x Layer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Layer) Descriptor() protoreflect.EnumDescriptor {
+	return file_inkan_v1_status_proto_enumTypes[0].Descriptor()
+}
+
+func (Layer) Type() protoreflect.EnumType {
+	return &file_inkan_v1_status_proto_enumTypes[0]
+}
+
+func (x Layer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Layer.Descriptor instead.
+func (Layer) EnumDescriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{0}
+}
+
+// StepResult is how one step of a diagnosis ended.
+type StepResult int32
+
+const (
+	// Invalid.
+	StepResult_STEP_RESULT_UNSPECIFIED StepResult = 0
+	// All well.
+	StepResult_STEP_RESULT_OK StepResult = 1
+	// This is missing or broken.
+	StepResult_STEP_RESULT_FAILED StepResult = 2
+	// It works, but a person should know something.
+	StepResult_STEP_RESULT_WARNING StepResult = 3
+	// Not looked at, because a layer below is missing.
+	StepResult_STEP_RESULT_NOT_REACHED StepResult = 4
+)
+
+// Enum value maps for StepResult.
+var (
+	StepResult_name = map[int32]string{
+		0: "STEP_RESULT_UNSPECIFIED",
+		1: "STEP_RESULT_OK",
+		2: "STEP_RESULT_FAILED",
+		3: "STEP_RESULT_WARNING",
+		4: "STEP_RESULT_NOT_REACHED",
+	}
+	StepResult_value = map[string]int32{
+		"STEP_RESULT_UNSPECIFIED": 0,
+		"STEP_RESULT_OK":          1,
+		"STEP_RESULT_FAILED":      2,
+		"STEP_RESULT_WARNING":     3,
+		"STEP_RESULT_NOT_REACHED": 4,
+	}
+)
+
+func (x StepResult) Enum() *StepResult {
+	p := new(StepResult)
+	*p = x
+	return p
+}
+
+func (x StepResult) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepResult) Descriptor() protoreflect.EnumDescriptor {
+	return file_inkan_v1_status_proto_enumTypes[1].Descriptor()
+}
+
+func (StepResult) Type() protoreflect.EnumType {
+	return &file_inkan_v1_status_proto_enumTypes[1]
+}
+
+func (x StepResult) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepResult.Descriptor instead.
+func (StepResult) EnumDescriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
+}
+
+// DiagnoseRequest is empty.
+type DiagnoseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{0}
+}
+
+// DiagnoseResponse lists the steps, from below.
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The steps; a layer may have several, one for each reader or card.
+	Steps         []*DiagnoseStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DiagnoseResponse) GetSteps() []*DiagnoseStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// DiagnoseStep is one step of a diagnosis.
+type DiagnoseStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which layer.
+	Layer Layer `protobuf:"varint,1,opt,name=layer,proto3,enum=inkan.v1.Layer" json:"layer,omitempty"`
+	// How it ended.
+	Result StepResult `protobuf:"varint,2,opt,name=result,proto3,enum=inkan.v1.StepResult" json:"result,omitempty"`
+	// What it was about: a reader's name, a card identity, or empty.
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Stable code of what is wrong, INK-dddd, or empty.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// What was found, in English; with the next step if something is wrong.
+	En string `protobuf:"bytes,5,opt,name=en,proto3" json:"en,omitempty"`
+	// The same in Japanese.
+	Ja            string `protobuf:"bytes,6,opt,name=ja,proto3" json:"ja,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseStep) Reset() {
+	*x = DiagnoseStep{}
+	mi := &file_inkan_v1_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseStep) ProtoMessage() {}
+
+func (x *DiagnoseStep) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseStep.ProtoReflect.Descriptor instead.
+func (*DiagnoseStep) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DiagnoseStep) GetLayer() Layer {
+	if x != nil {
+		return x.Layer
+	}
+	return Layer_LAYER_UNSPECIFIED
+}
+
+func (x *DiagnoseStep) GetResult() StepResult {
+	if x != nil {
+		return x.Result
+	}
+	return StepResult_STEP_RESULT_UNSPECIFIED
+}
+
+func (x *DiagnoseStep) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *DiagnoseStep) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *DiagnoseStep) GetEn() string {
+	if x != nil {
+		return x.En
+	}
+	return ""
+}
+
+func (x *DiagnoseStep) GetJa() string {
+	if x != nil {
+		return x.Ja
+	}
+	return ""
+}
+
 // GetStatusRequest is empty.
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -32,7 +332,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	mi := &file_inkan_v1_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +344,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	mi := &file_inkan_v1_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +357,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{0}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{3}
 }
 
 // GetStatusResponse holds the state.
@@ -71,7 +371,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	mi := &file_inkan_v1_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -83,7 +383,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	mi := &file_inkan_v1_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -96,7 +396,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetStatusResponse) GetStatus() *Status {
@@ -115,7 +415,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_inkan_v1_status_proto_msgTypes[2]
+	mi := &file_inkan_v1_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -127,7 +427,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[2]
+	mi := &file_inkan_v1_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -140,7 +440,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{2}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{5}
 }
 
 // WatchStatusResponse is one state.
@@ -157,7 +457,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_inkan_v1_status_proto_msgTypes[3]
+	mi := &file_inkan_v1_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -169,7 +469,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[3]
+	mi := &file_inkan_v1_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -182,7 +482,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{3}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchStatusResponse) GetSequence() uint64 {
@@ -214,7 +514,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_inkan_v1_status_proto_msgTypes[4]
+	mi := &file_inkan_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +526,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[4]
+	mi := &file_inkan_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +539,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{4}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Status) GetService() *ServiceStatus {
@@ -279,14 +579,16 @@ type ServiceStatus struct {
 	// What is missing or wrong, as stable codes (INK-5007); empty = all well.
 	Notices []*ServiceNotice `protobuf:"bytes,6,rep,name=notices,proto3" json:"notices,omitempty"`
 	// For a virtual card: its PIN and unlock code, said wherever it is shown.
-	VirtualHint   string `protobuf:"bytes,7,opt,name=virtual_hint,json=virtualHint,proto3" json:"virtual_hint,omitempty"`
+	VirtualHint string `protobuf:"bytes,7,opt,name=virtual_hint,json=virtualHint,proto3" json:"virtual_hint,omitempty"`
+	// The lowest layer that is missing for any signature; unspecified = none.
+	Missing       Layer `protobuf:"varint,8,opt,name=missing,proto3,enum=inkan.v1.Layer" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_inkan_v1_status_proto_msgTypes[5]
+	mi := &file_inkan_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +600,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[5]
+	mi := &file_inkan_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +613,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{5}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ServiceStatus) GetVersion() string {
@@ -363,6 +665,13 @@ func (x *ServiceStatus) GetVirtualHint() string {
 	return ""
 }
 
+func (x *ServiceStatus) GetMissing() Layer {
+	if x != nil {
+		return x.Missing
+	}
+	return Layer_LAYER_UNSPECIFIED
+}
+
 // ServiceNotice is one thing a person should know about the service.
 type ServiceNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -378,7 +687,7 @@ type ServiceNotice struct {
 
 func (x *ServiceNotice) Reset() {
 	*x = ServiceNotice{}
-	mi := &file_inkan_v1_status_proto_msgTypes[6]
+	mi := &file_inkan_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +699,7 @@ func (x *ServiceNotice) String() string {
 func (*ServiceNotice) ProtoMessage() {}
 
 func (x *ServiceNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[6]
+	mi := &file_inkan_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +712,7 @@ func (x *ServiceNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceNotice.ProtoReflect.Descriptor instead.
 func (*ServiceNotice) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ServiceNotice) GetCode() string {
@@ -446,7 +755,7 @@ type ReaderStatus struct {
 
 func (x *ReaderStatus) Reset() {
 	*x = ReaderStatus{}
-	mi := &file_inkan_v1_status_proto_msgTypes[7]
+	mi := &file_inkan_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +767,7 @@ func (x *ReaderStatus) String() string {
 func (*ReaderStatus) ProtoMessage() {}
 
 func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[7]
+	mi := &file_inkan_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +780,7 @@ func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReaderStatus.ProtoReflect.Descriptor instead.
 func (*ReaderStatus) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReaderStatus) GetName() string {
@@ -536,7 +845,7 @@ type CardStatus struct {
 
 func (x *CardStatus) Reset() {
 	*x = CardStatus{}
-	mi := &file_inkan_v1_status_proto_msgTypes[8]
+	mi := &file_inkan_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +857,7 @@ func (x *CardStatus) String() string {
 func (*CardStatus) ProtoMessage() {}
 
 func (x *CardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[8]
+	mi := &file_inkan_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +870,7 @@ func (x *CardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CardStatus.ProtoReflect.Descriptor instead.
 func (*CardStatus) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CardStatus) GetId() string {
@@ -631,7 +940,19 @@ var File_inkan_v1_status_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_status_proto_rawDesc = "" +
 	"\n" +
-	"\x15inkan/v1/status.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14inkan/v1/types.proto\"\x12\n" +
+	"\x15inkan/v1/status.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14inkan/v1/types.proto\"\x11\n" +
+	"\x0fDiagnoseRequest\"K\n" +
+	"\x10DiagnoseResponse\x127\n" +
+	"\x05steps\x18\x01 \x03(\v2\x16.inkan.v1.DiagnoseStepB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05steps\"\xf0\x01\n" +
+	"\fDiagnoseStep\x121\n" +
+	"\x05layer\x18\x01 \x01(\x0e2\x0f.inkan.v1.LayerB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05layer\x128\n" +
+	"\x06result\x18\x02 \x01(\x0e2\x14.inkan.v1.StepResultB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06result\x12\"\n" +
+	"\asubject\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\asubject\x12\x1b\n" +
+	"\x04code\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\x04code\x12\x18\n" +
+	"\x02en\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x02en\x12\x18\n" +
+	"\x02ja\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x02ja\"\x12\n" +
 	"\x10GetStatusRequest\"E\n" +
 	"\x11GetStatusResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x10.inkan.v1.StatusB\x06\xbaH\x03\xc8\x01\x01R\x06status\"\x14\n" +
@@ -642,7 +963,7 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\x06Status\x129\n" +
 	"\aservice\x18\x01 \x01(\v2\x17.inkan.v1.ServiceStatusB\x06\xbaH\x03\xc8\x01\x01R\aservice\x12:\n" +
 	"\areaders\x18\x02 \x03(\v2\x16.inkan.v1.ReaderStatusB\b\xbaH\x05\x92\x01\x02\x10@R\areaders\x124\n" +
-	"\x05cards\x18\x03 \x03(\v2\x14.inkan.v1.CardStatusB\b\xbaH\x05\x92\x01\x02\x10@R\x05cards\"\xc2\x02\n" +
+	"\x05cards\x18\x03 \x03(\v2\x14.inkan.v1.CardStatusB\b\xbaH\x05\x92\x01\x02\x10@R\x05cards\"\xf7\x02\n" +
 	"\rServiceStatus\x12\"\n" +
 	"\aversion\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aversion\x129\n" +
 	"\n" +
@@ -653,7 +974,8 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"peer_check\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18 R\tpeerCheck\x12;\n" +
 	"\anotices\x18\x06 \x03(\v2\x17.inkan.v1.ServiceNoticeB\b\xbaH\x05\x92\x01\x02\x10@R\anotices\x12+\n" +
-	"\fvirtual_hint\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vvirtualHint\"n\n" +
+	"\fvirtual_hint\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vvirtualHint\x123\n" +
+	"\amissing\x18\b \x01(\x0e2\x0f.inkan.v1.LayerB\b\xbaH\x05\x82\x01\x02\x10\x01R\amissing\"n\n" +
 	"\rServiceNotice\x12)\n" +
 	"\x04code\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^INK-[0-9]{4}$R\x04code\x12\x18\n" +
 	"\x02en\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x02en\x12\x18\n" +
@@ -676,10 +998,26 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\x03pin\x18\x06 \x01(\v2\x13.inkan.v1.PinStatusR\x03pin\x12\x18\n" +
 	"\avirtual\x18\a \x01(\bR\avirtual\x12\"\n" +
 	"\acompany\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\acompany\x12C\n" +
-	"\fcertificates\x18\t \x03(\v2\x15.inkan.v1.CertificateB\b\xbaH\x05\x92\x01\x02\x10@R\fcertificates2\xa3\x01\n" +
+	"\fcertificates\x18\t \x03(\v2\x15.inkan.v1.CertificateB\b\xbaH\x05\x92\x01\x02\x10@R\fcertificates*{\n" +
+	"\x05Layer\x12\x15\n" +
+	"\x11LAYER_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rLAYER_SERVICE\x10\x01\x12\x0f\n" +
+	"\vLAYER_PCSCD\x10\x02\x12\x10\n" +
+	"\fLAYER_READER\x10\x03\x12\x0e\n" +
+	"\n" +
+	"LAYER_CARD\x10\x04\x12\x15\n" +
+	"\x11LAYER_APPLICATION\x10\x05*\x8b\x01\n" +
+	"\n" +
+	"StepResult\x12\x1b\n" +
+	"\x17STEP_RESULT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eSTEP_RESULT_OK\x10\x01\x12\x16\n" +
+	"\x12STEP_RESULT_FAILED\x10\x02\x12\x17\n" +
+	"\x13STEP_RESULT_WARNING\x10\x03\x12\x1b\n" +
+	"\x17STEP_RESULT_NOT_REACHED\x10\x042\xe6\x01\n" +
 	"\rStatusService\x12D\n" +
 	"\tGetStatus\x12\x1a.inkan.v1.GetStatusRequest\x1a\x1b.inkan.v1.GetStatusResponse\x12L\n" +
-	"\vWatchStatus\x12\x1c.inkan.v1.WatchStatusRequest\x1a\x1d.inkan.v1.WatchStatusResponse0\x01B7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
+	"\vWatchStatus\x12\x1c.inkan.v1.WatchStatusRequest\x1a\x1d.inkan.v1.WatchStatusResponse0\x01\x12A\n" +
+	"\bDiagnose\x12\x19.inkan.v1.DiagnoseRequest\x1a\x1a.inkan.v1.DiagnoseResponseB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 
 var (
 	file_inkan_v1_status_proto_rawDescOnce sync.Once
@@ -693,42 +1031,54 @@ func file_inkan_v1_status_proto_rawDescGZIP() []byte {
 	return file_inkan_v1_status_proto_rawDescData
 }
 
-var file_inkan_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_inkan_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_inkan_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_inkan_v1_status_proto_goTypes = []any{
-	(*GetStatusRequest)(nil),      // 0: inkan.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 1: inkan.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),    // 2: inkan.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),   // 3: inkan.v1.WatchStatusResponse
-	(*Status)(nil),                // 4: inkan.v1.Status
-	(*ServiceStatus)(nil),         // 5: inkan.v1.ServiceStatus
-	(*ServiceNotice)(nil),         // 6: inkan.v1.ServiceNotice
-	(*ReaderStatus)(nil),          // 7: inkan.v1.ReaderStatus
-	(*CardStatus)(nil),            // 8: inkan.v1.CardStatus
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(CardState)(0),                // 10: inkan.v1.CardState
-	(*PinStatus)(nil),             // 11: inkan.v1.PinStatus
-	(*Certificate)(nil),           // 12: inkan.v1.Certificate
+	(Layer)(0),                    // 0: inkan.v1.Layer
+	(StepResult)(0),               // 1: inkan.v1.StepResult
+	(*DiagnoseRequest)(nil),       // 2: inkan.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 3: inkan.v1.DiagnoseResponse
+	(*DiagnoseStep)(nil),          // 4: inkan.v1.DiagnoseStep
+	(*GetStatusRequest)(nil),      // 5: inkan.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 6: inkan.v1.GetStatusResponse
+	(*WatchStatusRequest)(nil),    // 7: inkan.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),   // 8: inkan.v1.WatchStatusResponse
+	(*Status)(nil),                // 9: inkan.v1.Status
+	(*ServiceStatus)(nil),         // 10: inkan.v1.ServiceStatus
+	(*ServiceNotice)(nil),         // 11: inkan.v1.ServiceNotice
+	(*ReaderStatus)(nil),          // 12: inkan.v1.ReaderStatus
+	(*CardStatus)(nil),            // 13: inkan.v1.CardStatus
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(CardState)(0),                // 15: inkan.v1.CardState
+	(*PinStatus)(nil),             // 16: inkan.v1.PinStatus
+	(*Certificate)(nil),           // 17: inkan.v1.Certificate
 }
 var file_inkan_v1_status_proto_depIdxs = []int32{
-	4,  // 0: inkan.v1.GetStatusResponse.status:type_name -> inkan.v1.Status
-	4,  // 1: inkan.v1.WatchStatusResponse.status:type_name -> inkan.v1.Status
-	5,  // 2: inkan.v1.Status.service:type_name -> inkan.v1.ServiceStatus
-	7,  // 3: inkan.v1.Status.readers:type_name -> inkan.v1.ReaderStatus
-	8,  // 4: inkan.v1.Status.cards:type_name -> inkan.v1.CardStatus
-	9,  // 5: inkan.v1.ServiceStatus.started_at:type_name -> google.protobuf.Timestamp
-	6,  // 6: inkan.v1.ServiceStatus.notices:type_name -> inkan.v1.ServiceNotice
-	10, // 7: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
-	11, // 8: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
-	12, // 9: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
-	0,  // 10: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
-	2,  // 11: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
-	1,  // 12: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
-	3,  // 13: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
-	12, // [12:14] is the sub-list for method output_type
-	10, // [10:12] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	4,  // 0: inkan.v1.DiagnoseResponse.steps:type_name -> inkan.v1.DiagnoseStep
+	0,  // 1: inkan.v1.DiagnoseStep.layer:type_name -> inkan.v1.Layer
+	1,  // 2: inkan.v1.DiagnoseStep.result:type_name -> inkan.v1.StepResult
+	9,  // 3: inkan.v1.GetStatusResponse.status:type_name -> inkan.v1.Status
+	9,  // 4: inkan.v1.WatchStatusResponse.status:type_name -> inkan.v1.Status
+	10, // 5: inkan.v1.Status.service:type_name -> inkan.v1.ServiceStatus
+	12, // 6: inkan.v1.Status.readers:type_name -> inkan.v1.ReaderStatus
+	13, // 7: inkan.v1.Status.cards:type_name -> inkan.v1.CardStatus
+	14, // 8: inkan.v1.ServiceStatus.started_at:type_name -> google.protobuf.Timestamp
+	11, // 9: inkan.v1.ServiceStatus.notices:type_name -> inkan.v1.ServiceNotice
+	0,  // 10: inkan.v1.ServiceStatus.missing:type_name -> inkan.v1.Layer
+	15, // 11: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
+	16, // 12: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
+	17, // 13: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
+	5,  // 14: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
+	7,  // 15: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
+	2,  // 16: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
+	6,  // 17: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
+	8,  // 18: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
+	3,  // 19: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
+	17, // [17:20] is the sub-list for method output_type
+	14, // [14:17] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_status_proto_init() }
@@ -742,13 +1092,14 @@ func file_inkan_v1_status_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_status_proto_rawDesc), len(file_inkan_v1_status_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_inkan_v1_status_proto_goTypes,
 		DependencyIndexes: file_inkan_v1_status_proto_depIdxs,
+		EnumInfos:         file_inkan_v1_status_proto_enumTypes,
 		MessageInfos:      file_inkan_v1_status_proto_msgTypes,
 	}.Build()
 	File_inkan_v1_status_proto = out.File

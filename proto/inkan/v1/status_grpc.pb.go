@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	StatusService_GetStatus_FullMethodName   = "/inkan.v1.StatusService/GetStatus"
 	StatusService_WatchStatus_FullMethodName = "/inkan.v1.StatusService/WatchStatus"
+	StatusService_Diagnose_FullMethodName    = "/inkan.v1.StatusService/Diagnose"
 )
 
 // StatusServiceClient is the client API for StatusService service.
@@ -36,6 +37,9 @@ type StatusServiceClient interface {
 	// WatchStatus sends the present state at once and then each change, with
 	// growing sequence numbers; states in between may be left out.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
+	// Diagnose checks layer by layer what a signature needs, as far as it can
+	// without a PIN. It never spends a try.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
 }
 
 type statusServiceClient struct {
@@ -75,6 +79,16 @@ func (c *statusServiceClient) WatchStatus(ctx context.Context, in *WatchStatusRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StatusService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
 
+func (c *statusServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseResponse)
+	err := c.cc.Invoke(ctx, StatusService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StatusServiceServer is the server API for StatusService service.
 // All implementations must embed UnimplementedStatusServiceServer
 // for forward compatibility.
@@ -88,6 +102,9 @@ type StatusServiceServer interface {
 	// WatchStatus sends the present state at once and then each change, with
 	// growing sequence numbers; states in between may be left out.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
+	// Diagnose checks layer by layer what a signature needs, as far as it can
+	// without a PIN. It never spends a try.
+	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
 	mustEmbedUnimplementedStatusServiceServer()
 }
 
@@ -103,6 +120,9 @@ func (UnimplementedStatusServiceServer) GetStatus(context.Context, *GetStatusReq
 }
 func (UnimplementedStatusServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
+}
+func (UnimplementedStatusServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
 }
 func (UnimplementedStatusServiceServer) mustEmbedUnimplementedStatusServiceServer() {}
 func (UnimplementedStatusServiceServer) testEmbeddedByValue()                       {}
@@ -154,6 +174,24 @@ func _StatusService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStrea
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StatusService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
 
+func _StatusService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatusServiceServer).Diagnose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatusService_Diagnose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatusServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StatusService_ServiceDesc is the grpc.ServiceDesc for StatusService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +202,10 @@ var StatusService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _StatusService_GetStatus_Handler,
+		},
+		{
+			MethodName: "Diagnose",
+			Handler:    _StatusService_Diagnose_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/inkan-project/inkan/token"
+)
+
+// Layer is one of the things a signature stands on, from below. Values are
+// those of the API.
+type Layer uint8
+
+// Layers.
+const (
+	LayerNone        Layer = 0
+	LayerService     Layer = 1
+	LayerPCSCD       Layer = 2
+	LayerReader      Layer = 3
+	LayerCard        Layer = 4
+	LayerApplication Layer = 5
+)
+
+// StepResult is how a step of a diagnosis ended. Values are those of the API.
+type StepResult uint8
+
+// Results.
+const (
+	StepOK         StepResult = 1
+	StepFailed     StepResult = 2
+	StepWarning    StepResult = 3
+	StepNotReached StepResult = 4
+)
+
+// Step is one step of a diagnosis.
+type Step struct {
+	Layer   Layer
+	Result  StepResult
+	Subject string       // reader or card, or ""
+	Found   string       // what was found, if all is well
+	Problem *token.Error // what is wrong, else nil
+}
+
+// Diagnose checks layer by layer what a signature needs, as far as that goes
+// without a PIN. It sends nothing to any card.
+func (b *Broker) Diagnose(ctx context.Context) []Step {
+	s := b.Status(ctx)
+	steps := []Step{{Layer: LayerService, Result: StepOK, Found: "inkand"}}
+	if err := b.cfg.Cards.Service(); err != nil {
+		steps = append(steps, failed(LayerPCSCD, "", token.NewError(token.KindPCSCUnavailable)))
+		return append(steps, notReached(LayerReader, LayerCard, LayerApplication)...)
+	}
+	steps = append(steps, Step{Layer: LayerPCSCD, Result: StepOK})
+	if len(s.Readers) == 0 {
+		steps = append(steps, failed(LayerReader, "", token.NewError(token.KindNoReader)))
+		return append(steps, notReached(LayerCard, LayerApplication)...)
+	}
+	present := 0
+	for _, r := range s.Readers {
+		steps = append(steps, Step{Layer: LayerReader, Result: StepOK, Subject: r.Name})
+		if r.Present {
+			present++
+			steps = append(steps, Step{Layer: LayerCard, Result: StepOK, Subject: r.Name})
+		}
+	}
+	if present == 0 {
+		steps = append(steps, failed(LayerCard, "", token.NewError(token.KindNoCard)))
+		return append(steps, notReached(LayerApplication)...)
+	}
+	for _, r := range s.Readers {
+		switch {
+		case r.Card != nil:
+			found := fmt.Sprintf("%s, %d keys", r.Card.Application, len(r.Card.Keys))
+			steps = append(steps, Step{Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card), Found: found})
+		case r.Present:
+			steps = append(steps, failed(LayerApplication, r.Name, r.Problem))
+		}
+	}
+	return steps
+}
+
+// Missing returns the lowest layer without which nothing can be signed.
+func (b *Broker) Missing(s Status) Layer {
+	if b.cfg.Cards.Service() != nil {
+		return LayerPCSCD
+	}
+	if len(s.Readers) == 0 {
+		return LayerReader
+	}
+	if len(s.Cards) > 0 {
+		return LayerNone
+	}
+	for _, r := range s.Readers {
+		if r.Present {
+			return LayerApplication
+		}
+	}
+	return LayerCard
+}
+
+func failed(layer Layer, subject string, problem *token.Error) Step {
+	return Step{Layer: layer, Result: StepFailed, Subject: subject, Problem: problem}
+}
+
+func notReached(layers ...Layer) []Step {
+	var steps []Step
+	for _, l := range layers {
+		steps = append(steps, Step{Layer: l, Result: StepNotReached})
+	}
+	return steps
+}
