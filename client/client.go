@@ -5,10 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -28,6 +30,14 @@ const (
 // connectTimeout bounds Dial when its context has no deadline. A local socket
 // answers at once or not at all.
 const connectTimeout = 5 * time.Second
+
+// How soon a lost connection is tried again. An attempt on a local socket
+// costs next to nothing, and inkand comes back within seconds when it is
+// updated; gRPC's own pauses grow to two minutes.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = 300 * time.Millisecond
+)
 
 // Options say how to reach inkand. The zero value is right for most programs.
 type Options struct {
@@ -57,13 +67,15 @@ type Client struct {
 	audit   inkanpb.AuditServiceClient
 
 	agents      *agents
+	closing     sync.Once
 	lastDialErr atomic.Pointer[error] // why the newest connection attempt failed
 }
 
 // Dial connects to inkand. It waits until inkand has answered, so that a
 // wrong path is known at once; the error is then [ErrServiceUnreachable] with
-// the path. A later loss of the connection ends the calls that run; the next
-// call connects again.
+// the path. A later loss of the connection ends the calls that run. It is then
+// made again by itself: calls work again within half a second after inkand is
+// back, and until then they fail at once with [ErrServiceUnreachable].
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{language: o.Language}
 	if c.language != "ja" && c.language != "en" {
@@ -86,6 +98,10 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestPause},
+			MinConnectTimeout: connectTimeout,
+		}),
 		grpc.WithUnaryInterceptor(c.unary),
 		grpc.WithStreamInterceptor(c.stream),
 	)
@@ -104,10 +120,14 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 }
 
 // Close ends calls that run, the PIN agent and the connection, and waits for
-// them. A PIN already sent to the card stays counted.
-func (c *Client) Close() error {
-	c.agents.close()
-	return c.conn.Close()
+// them. A PIN already sent to the card stays counted. Closing again does
+// nothing and returns nil.
+func (c *Client) Close() (err error) {
+	c.closing.Do(func() {
+		c.agents.close()
+		err = c.conn.Close()
+	})
+	return err
 }
 
 // Socket returns the path of the API socket in use.

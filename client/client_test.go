@@ -5,7 +5,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"errors"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/inkan-project/inkan/client"
 	"github.com/inkan-project/inkan/client/internal/clientfake"
@@ -147,5 +149,65 @@ func TestCertificateComesWithItsBytes(t *testing.T) {
 	}
 	if _, err := c.Certificate(t.Context(), "none"); !errors.Is(err, client.ErrKeyNotFound) {
 		t.Errorf("got %v, want ErrKeyNotFound", err)
+	}
+}
+
+func TestCallsWorkAgainSoonAfterInkandIsBack(t *testing.T) {
+	dir, err := os.MkdirTemp("", "inkan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	first, err := clientfake.Start(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, first, client.Options{})
+	first.Stop()
+	// Long enough for gRPC's own second pause, of 1.3 s and more, to begin.
+	attempt := func(limit time.Duration) error {
+		late := time.After(limit)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			_, err := c.Status(t.Context())
+			if err == nil {
+				return nil
+			}
+			select {
+			case <-tick.C:
+			case <-late:
+				return err
+			}
+		}
+	}
+	if err := attempt(1300 * time.Millisecond); !errors.Is(err, client.ErrServiceUnreachable) {
+		t.Fatalf("got %v without inkand, want ErrServiceUnreachable", err)
+	}
+	second, err := clientfake.Start(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.Stop)
+	if err := attempt(700 * time.Millisecond); err != nil {
+		t.Errorf("got %v after inkand is back, want success", err)
+	}
+}
+
+func TestClosingAgainDoesNothing(t *testing.T) {
+	c := dial(t, startFake(t), client.Options{PIN: digits(6)})
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	}
+}
+
+func TestDiagnoseReturnsTheSteps(t *testing.T) {
+	fake := startFake(t)
+	fake.Break(inkanpb.Reason_REASON_NO_CARD)
+	steps, err := dial(t, fake, client.Options{}).Diagnose(t.Context())
+	if err != nil || len(steps) != 5 || steps[3].GetCode() != "INK-2013" {
+		t.Errorf("got %v, %v; want five steps, the fourth INK-2013", steps, err)
 	}
 }

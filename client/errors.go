@@ -47,9 +47,23 @@ func NewError(reason inkanpb.Reason, language string, metadata map[string]string
 	for _, l := range []string{"ja", "en"} {
 		e.texts[l] = catalogue.In(l, reason, metadata)
 	}
-	e.Message, e.Next = e.In(language)
 	e.TriesLeft, e.TriesKnown = parseTries(metadata)
+	e.unlockNext()
+	e.Message, e.Next = e.In(language)
 	return e
+}
+
+// unlockNext replaces the next step of an error that took the last try: there
+// is no next try, only the unlock code.
+func (e *Error) unlockNext() {
+	last := e.Reason == inkanpb.Reason_REASON_PIN_WRONG || e.Reason == inkanpb.Reason_REASON_PIN_NO_VERDICT
+	if !last || !e.TriesKnown || e.TriesLeft > 0 {
+		return
+	}
+	for l, t := range e.texts {
+		t.Next = catalogue.In(l, inkanpb.Reason_REASON_CARD_LOCKED, nil).Next
+		e.texts[l] = t
+	}
 }
 
 // Explain returns the words for a stable code, such as one of
@@ -147,6 +161,7 @@ func (c *Client) fromDetails(st *status.Status) *Error {
 		e.Code = code
 	}
 	maps.Copy(e.texts, texts) // inkand's own words win: it may be newer
+	e.unlockNext()
 	if e.Message, e.Next = e.In(c.language); e.Message == "" {
 		e.Message = st.Message()
 	}

@@ -16,7 +16,7 @@ func (a *app) certCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use:   "show --key ID",
 		Short: a.say("Show the certificate of a key", "鍵の証明書を表示する"),
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -56,7 +56,29 @@ func (a *app) chooseCard(ctx context.Context, c *client.Client, name string) (*i
 	if err != nil {
 		return nil, err
 	}
+	if len(s.GetCards()) == 0 {
+		if err := hidden(ctx, c, s.GetReaders()); err != nil {
+			return nil, err
+		}
+	}
 	return a.pickCard(s.GetCards(), name)
+}
+
+// hidden returns why no card shows although one is in a reader: its problem,
+// or that inkand lets only others use cards.
+func hidden(ctx context.Context, c *client.Client, readers []*inkanpb.ReaderStatus) error {
+	for _, r := range readers {
+		if !r.GetCardPresent() {
+			continue
+		}
+		if code := r.GetProblem(); code != "" {
+			return ofReason(reasonOf(code), map[string]string{"en": r.GetName(), "ja": r.GetName()})
+		}
+		if _, err := c.Keys(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pickCard looks for the whole identity or the serial, else the beginning of
@@ -81,10 +103,10 @@ func (a *app) pickCard(cards []*inkanpb.CardStatus, name string) (*inkanpb.CardS
 		}
 		return nil, ambiguous("--card", name, candidates)
 	case name == "":
-		return nil, &usageError{
+		return nil, &mistake{
 			exit: exitNotFound,
-			en:   "No card is in any reader, or this user may not see it.", nextEN: "Insert the card and run: inkan status",
-			ja: "リーダにICカードがないか、このユーザには表示されません。", nextJA: "カードを差し込み、inkan status で確認してください。",
+			en:   "No card is in any reader.", nextEN: "Insert the card and run: inkan status",
+			ja: "リーダにICカードがありません。", nextJA: "カードを差し込み、inkan status で確認してください。",
 		}
 	}
 	return nil, client.NewError(inkanpb.Reason_REASON_CARD_NOT_FOUND, a.lang, map[string]string{"card": name})
@@ -94,12 +116,12 @@ func (a *app) pickCard(cards []*inkanpb.CardStatus, name string) (*inkanpb.CardS
 func ambiguous(flag, name string, candidates []string) error {
 	list := strings.Join(candidates, ", ")
 	if name == "" {
-		return &usageError{
+		return &mistake{
 			exit: exitUsage, en: "there is more than one: " + list, nextEN: "Name one with " + flag + ".",
 			ja: "複数あります: " + list, nextJA: flag + " で1つを指定してください。",
 		}
 	}
-	return &usageError{
+	return &mistake{
 		exit: exitUsage, en: flag + " " + name + " fits more than one: " + list, nextEN: "Give more of it, or the whole identity.",
 		ja: flag + " " + name + " に当てはまるものが複数あります: " + list, nextJA: "もっと長く、または全体を指定してください。",
 	}

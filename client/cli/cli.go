@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -32,7 +33,7 @@ type app struct {
 // `inkan version`.
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{
-		version: version, stdin: stdin, stdout: &stickyWriter{w: stdout}, stderr: stderr,
+		version: version, stdin: stdin, stdout: &stickyWriter{ctx: ctx, w: stdout}, stderr: stderr,
 		lang: languageOf(args),
 	}
 	root := a.root()
@@ -42,11 +43,13 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil && a.stdout.err != nil {
-		a.started = true
-		err = fmt.Errorf("writing output: %w", a.stdout.err)
+		err = outputError(a.stdout.err)
 	}
 	if err == nil {
 		return int(exitOK)
+	}
+	if _, ours := errors.AsType[*mistake](err); !ours && !a.started { // cobra's own
+		err = a.cobrasMistake(root, err)
 	}
 	return int(a.report(err))
 }
@@ -82,58 +85,18 @@ owns the card; nothing else touches the card.`,
 	flags.StringVar(&a.pinSocket, "pin-socket", "", a.say("`path` of inkand's PIN socket (else INKAN_PIN_SOCKET, else pin.sock beside --socket)",
 		"暗証番号用ソケットの`path`(省略時は INKAN_PIN_SOCKET、次に --socket と同じ場所の pin.sock)"))
 	flags.String("lang", "", a.say("`language`, ja or en (else from LC_ALL, LC_MESSAGES, LANG)", "言語`language`: ja か en(省略時は LC_ALL、LC_MESSAGES、LANG による)"))
-	root.AddCommand(a.statusCommand(), a.keysCommand(), a.signCommand(), a.pinCommand(), a.certCommand(), a.logCommand(),
+	root.AddCommand(a.statusCommand(), a.keysCommand(), a.signCommand(), a.pinCommand(), a.certCommand(), a.logCommand(), a.doctorCommand(),
 		a.versionCommand(), a.exitCodesTopic())
 	flags.BoolP("help", "h", false, a.say("explain the command", "コマンドの説明を表示する"))
-	root.SetUsageTemplate(a.localized(root.UsageTemplate()))
-	root.InitDefaultHelpCmd()
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "help" {
-			cmd.Short = a.say("Explain a command", "コマンドの説明を表示する")
-		}
-	}
+	root.SetHelpCommand(a.helpCommand())
+	root.SetHelpFunc(a.help)
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		a.outf("%s", a.usageText(cmd))
+		return nil
+	})
+	root.SetFlagErrorFunc(flagMistake)
+	root.DisableSuggestions = true // ours have one line
 	return root
-}
-
-// group makes a command that only holds others.
-func (a *app) group(use, en, ja string, subcommands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   use,
-		Short: a.say(en, ja),
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
-			}
-			return cmd.Help()
-		},
-	}
-	cmd.AddCommand(subcommands...)
-	return cmd
-}
-
-// exitCodesTopic is `inkan help exit-codes`.
-func (a *app) exitCodesTopic() *cobra.Command {
-	var b strings.Builder
-	for _, e := range exitCodes() {
-		fmt.Fprintf(&b, "  %2d  %s\n", e.code, a.say(e.en, e.ja))
-	}
-	return &cobra.Command{
-		Use:   "exit-codes",
-		Short: a.say("What the exit codes mean", "終了コードの意味"),
-		Long:  a.say("Exit codes of inkan; they never change:\n\n", "inkan の終了コード(変わることはありません):\n\n") + strings.TrimRight(b.String(), "\n"),
-	}
-}
-
-// localized translates the headings of cobra's help.
-func (a *app) localized(template string) string {
-	if a.lang != "ja" {
-		return template
-	}
-	return strings.NewReplacer("Usage:", "使い方:", "Examples:", "例:", "Available Commands:", "コマンド:", "Global Flags:", "共通のオプション:",
-		"Flags:", "オプション:", "Additional help topics:", "そのほかの説明:", "Aliases:", "別名:",
-		`Use "{{.CommandPath}} [command] --help" for more information about a command.`,
-		`コマンドの説明は "{{.CommandPath}} [command] --help" で表示します。`).Replace(template)
 }
 
 // say chooses the text of the caller's language.
@@ -178,21 +141,4 @@ func languageOf(args []string) string {
 		}
 	}
 	return client.EnvLanguage()
-}
-
-// stickyWriter keeps the first error, so that lines can be written without
-// looking and a full disk is still an error of the command.
-type stickyWriter struct {
-	w   io.Writer
-	err error
-}
-
-// Write implements io.Writer.
-func (s *stickyWriter) Write(b []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.w.Write(b)
-	s.err = err
-	return n, err
 }

@@ -20,7 +20,7 @@
 //	6   the card is locked
 //	7   no such card or key, or no certificate that can be used
 //	8   the card or the reader failed
-//	9   the PIN entry was cancelled or timed out, or nobody could be asked
+//	9   interrupted, or the PIN entry was cancelled or timed out, or nobody could be asked
 //	10  the request is wrong: digest or algorithm
 //	11  the log or the PIN-try journal cannot be written
 package cli

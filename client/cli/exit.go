@@ -2,6 +2,9 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/inkan-project/inkan/client"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
@@ -43,10 +46,26 @@ func exitCodes() []struct {
 		{exitLocked, "the card is locked", "ICカードがロックされている"},
 		{exitNotFound, "no such card or key, or no certificate that can be used", "カード、鍵、または使える証明書がない"},
 		{exitCard, "the card or the reader failed", "ICカードまたはリーダのエラー"},
-		{exitNoPIN, "the PIN entry was cancelled or timed out, or nobody could be asked", "暗証番号の入力の取消し、時間切れ、または尋ねる相手がいない"},
+		{exitNoPIN, "interrupted, or the PIN entry was cancelled or timed out, or nobody could be asked", "中断、暗証番号の入力の取消しや時間切れ、または尋ねる相手がいない"},
 		{exitRequest, "the request is wrong: digest or algorithm", "要求の誤り(ダイジェスト、アルゴリズム)"},
 		{exitLog, "the log or the PIN-try journal cannot be written", "記録または試行記録を書き込めない"},
 	}
+}
+
+// exitError ends a command with a code, when its output has said why.
+type exitError struct{ exit exitCode }
+
+// Error implements error.
+func (e *exitError) Error() string { return fmt.Sprintf("ended with exit code %d", e.exit) }
+
+// reasonOf returns the reason of a stable code, REASON_UNSPECIFIED for what is
+// none.
+func reasonOf(code string) inkanpb.Reason {
+	number, err := strconv.ParseInt(strings.TrimPrefix(code, "INK-"), 10, 32)
+	if err != nil {
+		return inkanpb.Reason_REASON_UNSPECIFIED
+	}
+	return inkanpb.Reason(number)
 }
 
 // exitOf returns the exit code of an error.
@@ -54,8 +73,11 @@ func exitOf(err error) exitCode {
 	if err == nil {
 		return exitOK
 	}
-	if u, ok := errors.AsType[*usageError](err); ok {
+	if u, ok := errors.AsType[*mistake](err); ok {
 		return u.exit
+	}
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.exit
 	}
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		return exitOfReason(e.Reason)
@@ -79,7 +101,9 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		return exitNotFound
 	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
 		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
-		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_NO_READER_BACKEND:
+		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_NO_READER_BACKEND, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
+		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
+		inkanpb.Reason_REASON_READER_IN_USE:
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
 		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE:

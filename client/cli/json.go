@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/inkan-project/inkan/client"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
@@ -96,15 +99,38 @@ type signJSON struct {
 
 // printJSON writes one value, indented unless it is one of a stream.
 func (a *app) printJSON(v any, stream bool) error {
-	e := json.NewEncoder(a.stdout)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if !stream {
 		e.SetIndent("", "  ")
 	}
 	if err := e.Encode(v); err != nil {
-		return fmt.Errorf("writing JSON: %w", err)
+		return fmt.Errorf("encoding JSON: %w", err)
+	}
+	if _, err := a.stdout.Write(escaped(b.Bytes())); err != nil {
+		return outputError(err)
 	}
 	return nil
+}
+
+// escaped writes the characters that JSON allows in a string and a terminal
+// obeys (U+009B, DEL, changes of writing direction) as \uXXXX, in UTF-16 (RFC
+// 8259 section 7). Outside of strings there is only ASCII and the newline.
+func escaped(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		switch {
+		case r == '\n' || printable(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 func pinToJSON(p *inkanpb.PinStatus) pinJSON {

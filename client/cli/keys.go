@@ -17,7 +17,7 @@ func (a *app) keysCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "keys",
 		Short: a.say("List the keys of the cards that are inserted", "差し込まれているICカードの鍵を一覧する"),
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: a.run(func(ctx context.Context, c *client.Client) error {
 			keys, err := c.Keys(ctx)
 			if err != nil {
@@ -59,7 +59,7 @@ func (a *app) printKeys(ctx context.Context, c *client.Client, keys []*inkanpb.K
 		a.outf("\n")
 	}
 	a.printTable([]string{
-		a.say("SLOT", "場所"), a.say("ID", "鍵識別"), a.say("TYPE", "種類"), "PIN", a.say("COMPANY", "会社"), a.say("HOLDER", "名義"),
+		a.say("SLOT", "場所"), a.say("ID", "鍵識別"), a.say("TYPE", "種類"), a.say("PIN", "暗証番号"), a.say("COMPANY", "会社"), a.say("HOLDER", "名義"),
 		a.say("CERTIFICATE", "証明書"), a.say("VALID UNTIL", "有効期限"), a.say("LABEL", "名前"),
 	}, rows)
 	return nil

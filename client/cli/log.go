@@ -41,7 +41,7 @@ func (a *app) logCommand() *cobra.Command {
 		Short: a.say("Show the newest records of the log, oldest first", "新しい記録を古い順に表示する"),
 		Long: a.say("Shows the newest records of the log, oldest first. An auditor sees all records,\nanybody else those of their own user.",
 			"新しい記録を古い順に表示します。監査者にはすべて、ほかの人には自分の記録が\n表示されます。"),
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.started = true
 			if limit < 0 || limit > client.MaxLastRecords {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +21,7 @@ func (a *app) pinVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: a.say("Prove the PIN to the card; a wrong one spends a try", "暗証番号を照合する(誤ると残り回数が減る)"),
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
 			return a.withPIN(cmd, fd, func(ctx context.Context, c *client.Client) error { return a.pinVerify(ctx, c, card) })
@@ -80,11 +79,7 @@ func (a *app) pinSource(cmd *cobra.Command, fd int) (client.PINSource, error) {
 		if fd < 0 || fd == 1 || fd == 2 {
 			return nil, usage("--pin-fd is 0, or 3 and more", "--pin-fd には 0 または 3 以上を指定してください")
 		}
-		source, err := newFDSource(fd)
-		if err != nil {
-			return nil, usage(fmt.Sprintf("--pin-fd %d: %v", fd, err), fmt.Sprintf("--pin-fd %d: %v", fd, err))
-		}
-		return source, nil
+		return newFDSource(fd)
 	}
 	if !haveTerminal() {
 		return nil, nil

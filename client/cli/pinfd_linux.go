@@ -3,11 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
 // fdSource gives the PIN that stands in a descriptor, once.
@@ -21,13 +21,27 @@ type fdSource struct{ fd int }
 func newFDSource(fd int) (client.PINSource, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC != 0 {
-		return nil, errors.New("the descriptor is not open")
+		return nil, pinFDMistake(fd, "the descriptor is not open", "記述子が開かれていません")
+	}
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err == nil && info.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return nil, pinFDMistake(fd, "it is a folder", "フォルダです")
+	}
+	mode, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || mode&unix.O_PATH != 0 || mode&unix.O_ACCMODE == unix.O_WRONLY {
+		return nil, pinFDMistake(fd, "the descriptor is not open for reading", "読取り用に開かれていません")
 	}
 	unix.CloseOnExec(fd)
 	return &fdSource{fd}, nil
 }
 
-// PIN implements [client.PINSource].
+// pinFDMistake is that a descriptor cannot give a PIN.
+func pinFDMistake(fd int, en, ja string) *mistake {
+	return usage("--pin-fd "+itoa(fd)+": "+en, "--pin-fd "+itoa(fd)+": "+ja)
+}
+
+// PIN implements [client.PINSource]. Its mistakes are causes of the error that
+// the call returns, where report finds them.
 func (s *fdSource) PIN(ctx context.Context, _ client.Prompt, buf []byte) (int, error) {
 	if s.fd < 0 {
 		return 0, errors.New("the PIN of --pin-fd was used already")
@@ -41,8 +55,16 @@ func (s *fdSource) PIN(ctx context.Context, _ client.Prompt, buf []byte) (int, e
 	}
 	defer r.close()
 	n, err := readLine(r, buf)
-	if err != nil {
-		return 0, fmt.Errorf("reading --pin-fd: %w", err)
+	switch {
+	case errors.Is(err, errTooLong):
+		return 0, ofReason(inkanpb.Reason_REASON_PIN_MALFORMED, map[string]string{"en": errTooLong.Error(), "ja": "64バイトを超えています"})
+	case err != nil && ctx.Err() != nil:
+		return 0, err
+	case err != nil:
+		en, ja := causeText(err)
+		m := pinFDMistake(fd, "the PIN cannot be read: "+en, "暗証番号を読めません("+ja+")")
+		m.cause = err
+		return 0, m
 	}
 	return n, nil
 }

@@ -36,13 +36,19 @@ func (a *app) promptText(p client.Prompt) string {
 	if more := p.DocumentCount - len(p.DocumentNames); more > 0 {
 		line("more documents", "ほかの文書", itoa(more))
 	}
-	fmt.Fprintf(&b, "  %s %s\n", a.say("tries left", "残り回数"), a.tries(p.Tries.Left, p.Tries.Known, p.Tries.Confirmed))
+	line("tries left", "残り回数", a.tries(p.Tries.Left, p.Tries.Known, p.Tries.Confirmed))
 	if p.Virtual {
 		fmt.Fprintf(&b, "%s\n", a.say("This card is only software: its PIN is 123456, its unlock code 12345678.",
 			"これは仮想カードです。暗証番号は 123456、ロック解除コードは 12345678 です。"))
 	}
-	fmt.Fprintf(&b, "%s", a.say(secret+" (not shown; Ctrl-C cancels): ", secret+"(表示されません。Ctrl-Cで取消し): "))
+	b.WriteString(a.entryText(p))
 	return b.String()
+}
+
+// entryText is the line on which the secret is entered.
+func (a *app) entryText(p client.Prompt) string {
+	secret := a.secretName(p.Secret)
+	return a.say(secret+" (not shown; Ctrl-C cancels): ", secret+"(表示されません。Ctrl-Cで取消し): ")
 }
 
 func (a *app) secretName(s inkanpb.SecretKind) string {

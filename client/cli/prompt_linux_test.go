@@ -1,9 +1,7 @@
 package cli_test
 
 import (
-	"bufio"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -135,36 +133,21 @@ func TestAHostileNameDoesNotReachTheTerminal(t *testing.T) {
 	}
 }
 
-func TestWatchShowsEachChangeUntilItIsInterrupted(t *testing.T) {
+// A shell shows what is typed again while a job is stopped (kill -TSTP, fg).
+func TestAPromptThatWasStoppedHidesThePINAgain(t *testing.T) {
 	fake := startFake(t)
-	cmd := exec.Command("inkan", "status", "--watch", "--json")
-	cmd.Env = append(os.Environ(), "INKAN_SOCKET="+fake.Socket, "LC_ALL=C", "GORACE=atexit_sleep_ms=0")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	term := startOnTerminal(t, fake, "pin", "verify")
+	term.expect(prompt)
+	sendSignal(t, term, syscall.SIGSTOP)
+	term.set(term.before)
+	sendSignal(t, term, syscall.SIGCONT)
+	term.expect(prompt + "\r\nPIN (not shown; " + prompt)
+	if lflag := term.settings().Lflag; lflag&(unix.ECHO|unix.ICANON|unix.ISIG) != 0 {
+		t.Errorf("local modes are %#x after SIGCONT, want no ECHO, ICANON, ISIG", lflag)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for _, want := range []string{`{"sequence":1,`, `{"sequence":2,`} {
-		if !lines.Scan() || !strings.HasPrefix(lines.Text(), want) {
-			t.Fatalf("got line %q, want %s…", lines.Text(), want)
-		}
-		if want == `{"sequence":1,` {
-			fake.SetTries(4)
-		}
-	}
-	if !strings.Contains(lines.Text(), `"tries_left":4`) {
-		t.Errorf("got %q, want 4 tries", lines.Text())
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if lines.Scan() {
-		t.Errorf("got another line %q", lines.Text())
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("watch ended with %v, want 0", err)
+	term.typeKeys("123456\r")
+	term.end(0)
+	if strings.Contains(term.output(), "123456") {
+		t.Errorf("the PIN was shown: %q", term.output())
 	}
 }

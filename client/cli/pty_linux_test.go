@@ -88,6 +88,19 @@ func (term *terminal) settings() unix.Termios {
 	return *got
 }
 
+// set changes the settings of the terminal, as a shell does.
+func (term *terminal) set(to unix.Termios) {
+	term.t.Helper()
+	raw, err := term.slave.SyscallConn()
+	if err != nil {
+		term.t.Fatal(err)
+	}
+	var ioctlErr error
+	if err := raw.Control(func(fd uintptr) { ioctlErr = unix.IoctlSetTermios(int(fd), unix.TCSETS, &to) }); err != nil || ioctlErr != nil {
+		term.t.Fatal(err, ioctlErr)
+	}
+}
+
 func (term *terminal) read() {
 	b := make([]byte, 4096)
 	for {

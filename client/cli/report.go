@@ -10,49 +10,27 @@ import (
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
-// usageError is a mistake that inkan finds by itself, in both languages.
-type usageError struct {
-	exit           exitCode
-	en, ja         string
-	nextEN, nextJA string
-}
-
-// Error implements error, in English.
-func (u *usageError) Error() string { return u.en }
-
-// usage is a mistake in the command line.
-func usage(en, ja string) *usageError {
-	return &usageError{exit: exitUsage, en: en, ja: ja, nextEN: "Run: inkan help", nextJA: "使い方は inkan help で確認してください。"}
-}
-
 // report writes an error to stderr: what happened, then the next step; with
 // --verbose also in the other language and with the cause.
+//
+// A mistake comes first, wherever in the chain it is: the PIN that could not
+// be read explains the call that was cancelled for it.
 func (a *app) report(err error) exitCode {
-	var exit exitCode
-	switch u, ok := errors.AsType[*usageError](err); {
-	case ok:
-		exit = u.exit
-		a.reportLines(u.text)
-	default:
-		e, ok := errors.AsType[*client.Error](err)
-		if !ok {
-			exit = exitOf(err)
-			if !a.started { // cobra's own: an unknown command or flag
-				exit = exitUsage
-				a.reportLines(usage(err.Error(), err.Error()).text)
-				break
-			}
-			a.errf("inkan: %s\n", clean(err.Error()))
-			break
+	if m, ok := errors.AsType[*mistake](err); ok {
+		a.reportLines(m.text)
+		if m.cause != nil && a.verbose {
+			a.errf("  (%s)\n", clean(m.cause.Error()))
 		}
-		exit = exitOf(e)
+	} else if e, ok := errors.AsType[*client.Error](err); ok {
 		a.reportLines(func(lang string) (string, string) {
 			message, next := e.In(lang)
 			return e.Code + " " + message, next
 		})
 		a.reportCause(e)
+	} else if _, ok := errors.AsType[*exitError](err); !ok {
+		a.errf("inkan: %s\n", clean(err.Error()))
 	}
-	return exit
+	return exitOf(err)
 }
 
 // reportCause adds what was wrong on our side when no PIN came; with --verbose
@@ -81,13 +59,6 @@ func causes(err error) []error {
 		all = append(all, causes(e)...)
 	}
 	return all
-}
-
-func (u *usageError) text(lang string) (message, next string) {
-	if lang == "ja" {
-		return u.ja, u.nextJA
-	}
-	return u.en, u.nextEN
 }
 
 // reportLines writes message and next step in the caller's language, then, if

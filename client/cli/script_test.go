@@ -54,6 +54,8 @@ func TestScripts(t *testing.T) {
 //	fake fail METHOD REASON [name=value...]   the next call of the method fails
 //	fake tries N                              tries left
 //	fake no-agents                            pin.sock is gone
+//	fake break REASON                         diagnosis finds this about the card
+//	fake hide-cards                           the caller may not see cards
 //	fake warn CODE...                         signatures carry warnings
 func fakeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	fake, ok := ts.Value(fakeKey{}).(*clientfake.Server)
@@ -78,6 +80,14 @@ func fakeCommand(ts *testscript.TestScript, _ bool, args []string) {
 		fake.SetTries(uint32(n))
 	case "no-agents":
 		fake.StopAgents()
+	case "break":
+		reason, ok := inkanpb.Reason_value["REASON_"+args[0]]
+		if !ok {
+			ts.Fatalf("no reason %s", args[0])
+		}
+		fake.Break(inkanpb.Reason(reason))
+	case "hide-cards":
+		fake.HideCards()
 	case "warn":
 		fake.Warn(args...)
 	default:

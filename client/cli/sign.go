@@ -3,10 +3,8 @@ package cli
 import (
 	"context"
 	"crypto"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,9 +39,12 @@ RSA as long as the modulus, ECDSA in ASN.1 DER, as openssl dgst -verify takes it
 openssl dgst -verify で検証できます(RSAは法の長さ、ECDSAはASN.1 DER)。`),
 		Example: `  inkan sign --key 9c --in bid.xml --out bid.sig
   inkan sign --key 9a --alg RSA-PSS-SHA256 --in - --out bid.sig < bid.xml`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
+			if slices.Contains([]string{"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, f.out) {
+				f.out = "-" // opened a second time it would be written from its beginning
+			}
 			if err := f.check(a.json); err != nil {
 				return err
 			}
@@ -87,7 +88,18 @@ func (a *app) sign(ctx context.Context, c *client.Client, f signFlags) error {
 	if err != nil {
 		return err
 	}
-	digest, err := a.digest(f.in, client.AlgorithmHash(algorithm))
+	if a.sameFile(f.in, f.out) {
+		return usage("--out is the same file as --in: the signature would replace the document",
+			"--out と --in が同じファイルです(文書が署名で上書きされます)")
+	}
+	var out *target // nil: to stdout
+	if f.out != "" && f.out != "-" {
+		if out, err = openTarget(ctx, f.out); err != nil {
+			return targetError(f.out, err)
+		}
+		defer out.discard()
+	}
+	digest, err := a.digest(ctx, f.in, client.AlgorithmHash(algorithm))
 	if err != nil {
 		return err
 	}
@@ -98,21 +110,28 @@ func (a *app) sign(ctx context.Context, c *client.Client, f signFlags) error {
 	for _, code := range signature.Warnings {
 		a.warn(code)
 	}
-	if f.out == "-" {
-		_, err := a.stdout.Write(signature.Bytes)
-		return err
-	}
-	if f.out != "" {
-		if err := writeWhole(f.out, signature.Bytes); err != nil {
-			return err
+	if out != nil {
+		if err := out.write(ctx, signature.Bytes); err != nil {
+			return signatureLost(f.out, signature.Record, err)
 		}
 	}
-	if a.json {
+	return a.printSigned(f.out, key, algorithm, signature)
+}
+
+// printSigned says what was signed, on stdout where the signature did not go.
+func (a *app) printSigned(out string, key *inkanpb.Key, algorithm inkanpb.Algorithm, signature client.Signature) error {
+	switch {
+	case out == "-":
+		if _, err := a.stdout.Write(signature.Bytes); err != nil {
+			return signatureLost("stdout", signature.Record, err)
+		}
+	case a.json:
 		warnings := append([]string{}, signature.Warnings...)
 		return a.printJSON(signJSON{signature.Bytes, signature.Record, warnings, key.GetId(), client.AlgorithmName(algorithm)}, false)
+	default:
+		a.outf(a.say("signed: %s (key %s, %s, record %d)\n", "署名しました: %s (鍵 %s、%s、記録 %d)\n"),
+			clean(out), clean(key.GetSlot()), client.AlgorithmName(algorithm), signature.Record)
 	}
-	a.outf(a.say("signed: %s (key %s, %s, record %d)\n", "署名しました: %s (鍵 %s、%s、記録 %d)\n"),
-		clean(f.out), clean(key.GetSlot()), client.AlgorithmName(algorithm), signature.Record)
 	return nil
 }
 
@@ -145,7 +164,7 @@ func (a *app) chooseAlgorithm(key *inkanpb.Key, name string) (inkanpb.Algorithm,
 			known = append(known, client.AlgorithmName(k))
 		}
 		list := strings.Join(known, ", ")
-		return 0, &usageError{
+		return 0, &mistake{
 			exit: exitRequest, en: "there is no algorithm " + name, nextEN: "This key signs with: " + list,
 			ja: "アルゴリズム " + name + " はありません", nextJA: "この鍵で使えるもの: " + list,
 		}
@@ -153,23 +172,21 @@ func (a *app) chooseAlgorithm(key *inkanpb.Key, name string) (inkanpb.Algorithm,
 	return algorithm, nil
 }
 
-// digest hashes a file as a stream, whatever its size.
-func (a *app) digest(path string, hash crypto.Hash) ([]byte, error) {
+// digest hashes a file as a stream, whatever its size, until ctx ends.
+func (a *app) digest(ctx context.Context, path string, hash crypto.Hash) ([]byte, error) {
 	if !hash.Available() {
 		return nil, client.NewError(inkanpb.Reason_REASON_ALGORITHM_REFUSED, a.lang, map[string]string{"algorithm": hash.String()})
 	}
-	in := a.stdin
-	if path != "-" {
-		file, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("opening the document: %w", err)
+	stdin := a.stdin
+	sum, err := await(ctx, func() ([]byte, error) {
+		h := hash.New()
+		if err := copyTo(h, path, stdin); err != nil {
+			return nil, err
 		}
-		defer file.Close() // only read
-		in = file
+		return h.Sum(nil), nil
+	})
+	if err != nil {
+		return nil, documentError(path, err)
 	}
-	h := hash.New()
-	if _, err := io.Copy(h, in); err != nil {
-		return nil, fmt.Errorf("reading the document: %w", err)
-	}
-	return h.Sum(nil), nil
+	return sum, nil
 }

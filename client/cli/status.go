@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -17,7 +18,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: a.say("Show the service, the readers and the cards", "サービス、リーダ、ICカードの状態を表示する"),
 		Long: a.say("Shows the service, the readers and the cards. Nothing is sent to any card.",
 			"サービス、リーダ、ICカードの状態を表示します。カードには何も送りません。"),
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: a.run(func(ctx context.Context, c *client.Client) error {
 			if watch {
 				return a.watch(ctx, c)
@@ -38,9 +39,10 @@ func (a *app) statusCommand() *cobra.Command {
 	return cmd
 }
 
-// watch shows each state until the person ends it, which is no error.
+// watch shows each state until the person ends it, which is no error. A state
+// that looks like the one before is not shown again.
 func (a *app) watch(ctx context.Context, c *client.Client) error {
-	first := true
+	last := ""
 	for update, err := range c.Watch(ctx) {
 		if err != nil {
 			if errors.Is(err, client.ErrCallEnded) && ctx.Err() != nil {
@@ -48,21 +50,46 @@ func (a *app) watch(ctx context.Context, c *client.Client) error {
 			}
 			return err
 		}
-		if a.json {
-			s := statusToJSON(update.Status, c.Socket())
-			s.Sequence = &update.Sequence
-			if err := a.printJSON(s, true); err != nil {
-				return err
-			}
+		looks := a.looks(update.Status, c.Socket())
+		if looks == last {
 			continue
 		}
-		if !first {
-			a.outf("\n----\n\n")
+		switch {
+		case a.json:
+			s := statusToJSON(update.Status, c.Socket())
+			s.Sequence = &update.Sequence
+			err = a.printJSON(s, true)
+		case last == "":
+			a.outf("%s", looks)
+		default:
+			a.outf("\n----\n\n%s", looks)
 		}
-		first = false
-		a.printStatus(update.Status, c.Socket())
+		last = looks
+		if ctx.Err() != nil {
+			a.stdout.err = nil // a write that was waiting ended with it
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if a.stdout.err != nil {
+			return outputError(a.stdout.err)
+		}
 	}
 	return nil
+}
+
+// looks returns what a state looks like, without its sequence number.
+func (a *app) looks(s *inkanpb.Status, socket string) string {
+	var b bytes.Buffer
+	page := *a
+	page.stdout = &stickyWriter{ctx: context.Background(), w: &b}
+	if a.json {
+		_ = page.printJSON(statusToJSON(s, socket), true) // a buffer takes everything
+	} else {
+		page.printStatus(s, socket)
+	}
+	return b.String()
 }
 
 func (a *app) printStatus(s *inkanpb.Status, socket string) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -34,7 +37,7 @@ func (s *terminalSource) PIN(ctx context.Context, p client.Prompt, buf []byte) (
 		return 0, fmt.Errorf("opening the terminal: %w", err)
 	}
 	defer unix.Close(fd) // nothing was buffered
-	restore, err := silence(fd)
+	restore, err := silence(fd, "\n"+s.app.entryText(p))
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +68,10 @@ func (s *terminalSource) PIN(ctx context.Context, p client.Prompt, buf []byte) (
 // silence stops the terminal from showing or interpreting what is typed
 // (termios(3)): no echo, bytes as they come, and Ctrl-C as a byte, so that the
 // settings can be put back. Output is left as it is.
-func silence(fd int) (restore func(), err error) {
+//
+// A shell puts its own settings back while this process is stopped, so they
+// are changed again when it goes on; again is then written, to say so.
+func silence(fd int, again string) (restore func(), err error) {
 	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return nil, fmt.Errorf("reading terminal settings: %w", err)
@@ -73,10 +79,32 @@ func silence(fd int) (restore func(), err error) {
 	quiet := *before
 	quiet.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	quiet.Cc[unix.VMIN], quiet.Cc[unix.VTIME] = 1, 0
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
+		signal.Stop(continued)
 		return nil, fmt.Errorf("changing terminal settings: %w", err)
 	}
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, before) }, nil
+	quit := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			select {
+			case <-continued:
+				// Where this fails the terminal is gone, and reading says so.
+				_ = unix.IoctlSetTermios(fd, unix.TCSETS, &quiet)
+				_ = writeAll(fd, again)
+			case <-quit:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(continued)
+		close(quit)
+		work.Wait()
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, before)
+	}, nil
 }
 
 // writeAll writes to a descriptor that os.File does not own.

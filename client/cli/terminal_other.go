@@ -20,4 +20,6 @@ func (*terminalSource) PIN(context.Context, client.Prompt, []byte) (int, error) 
 	return 0, errors.ErrUnsupported
 }
 
-func newFDSource(int) (client.PINSource, error) { return nil, errors.ErrUnsupported }
+func newFDSource(int) (client.PINSource, error) {
+	return nil, usage("--pin-fd works on Linux only", "--pin-fd はLinuxでのみ使えます")
+}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -130,7 +131,7 @@ func TestAFullDiskIsAnError(t *testing.T) {
 	if got := Main(t.Context(), "v", []string{"version"}, strings.NewReader(""), fullDisk{}, &stderr); got != int(exitOther) {
 		t.Errorf("ended with %d, want %d", got, exitOther)
 	}
-	if !strings.Contains(stderr.String(), "inkan: writing output: no space") {
+	if !strings.Contains(stderr.String(), "inkan: the output cannot be written: no space") {
 		t.Errorf("stderr is %q", stderr.String())
 	}
 }
@@ -138,3 +139,46 @@ func TestAFullDiskIsAnError(t *testing.T) {
 type fullDisk struct{ io.Writer }
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space") }
+
+func TestJSONHoldsNoCharacterThatATerminalObeys(t *testing.T) {
+	const hostile = "\u009b31m\x7f\u202e\u2066\u200b\U000e0041 \x1b\n株式会社　サンプル\"\\"
+	for _, stream := range []bool{true, false} {
+		var b bytes.Buffer
+		a := &app{stdout: &stickyWriter{ctx: t.Context(), w: &b}}
+		if err := a.printJSON([]string{hostile}, stream); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range strings.ReplaceAll(b.String(), "\n", "") {
+			if !printable(r) {
+				t.Errorf("%q holds %U", b.String(), r)
+			}
+		}
+		var back []string
+		if err := json.Unmarshal(b.Bytes(), &back); err != nil || len(back) != 1 || back[0] != hostile {
+			t.Errorf("%q reads as %q, %v; want %q", b.String(), back, err, hostile)
+		}
+		if !strings.Contains(b.String(), "株式会社　サンプル") {
+			t.Errorf("%q does not show Japanese as it is", b.String())
+		}
+	}
+}
+
+func TestWhyNoCardShowsThoughOneIsInserted(t *testing.T) {
+	for _, tc := range []struct {
+		problem string
+		exit    exitCode
+		text    string
+	}{
+		{"INK-2014", exitCard, "INK-2014 The card has no application"},
+		{"INK-2015", exitCard, "INK-2015 Another program is using the card: Reader 00"},
+	} {
+		readers := []*inkanpb.ReaderStatus{{Name: "empty"}, {Name: "Reader 00", CardPresent: true, Problem: tc.problem}}
+		err := hidden(t.Context(), nil, readers)
+		if exitOf(err) != tc.exit || !strings.Contains(err.Error(), tc.text) {
+			t.Errorf("%s is %v, want %q and exit code %d", tc.problem, err, tc.text, tc.exit)
+		}
+	}
+	if err := hidden(t.Context(), nil, []*inkanpb.ReaderStatus{{Name: "empty"}}); err != nil {
+		t.Errorf("an empty reader is %v, want nothing", err)
+	}
+}

@@ -10,7 +10,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: a.say("Show the version of this command", "このコマンドの版を表示する"),
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			a.started = true
 			if a.json {

@@ -46,6 +46,8 @@ type Server struct {
 	warnings []string                 // of the next signatures
 	changed  chan struct{}            // closed at each change of state
 	sequence uint64
+	problem  inkanpb.Reason // what Diagnose finds wrong with the card
+	hidden   bool           // the caller may not see cards
 }
 
 // Start serves on "inkan.sock" and "pin.sock" in dir.
@@ -113,6 +115,20 @@ func (s *Server) Warn(codes ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.warnings = codes
+}
+
+// Break makes Diagnose find something wrong with the card in the reader.
+func (s *Server) Break(problem inkanpb.Reason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.problem = problem
+}
+
+// HideCards makes the caller one who may not see cards nor list keys.
+func (s *Server) HideCards() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hidden = true
 }
 
 // Tries returns the PIN tries left.

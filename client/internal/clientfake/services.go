@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -26,6 +27,30 @@ func (s *Server) GetStatus(context.Context, *inkanpb.GetStatusRequest) (*inkanpb
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &inkanpb.GetStatusResponse{Status: s.statusLocked()}, nil
+}
+
+// Diagnose implements StatusService: all is well below the card.
+func (s *Server) Diagnose(context.Context, *inkanpb.DiagnoseRequest) (*inkanpb.DiagnoseResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	step := func(layer inkanpb.Layer, result inkanpb.StepResult, subject, found string) *inkanpb.DiagnoseStep {
+		return &inkanpb.DiagnoseStep{Layer: layer, Result: result, Subject: subject, En: found, Ja: found}
+	}
+	const ok = inkanpb.StepResult_STEP_RESULT_OK
+	steps := []*inkanpb.DiagnoseStep{
+		step(inkanpb.Layer_LAYER_SERVICE, ok, "", "inkand"),
+		step(inkanpb.Layer_LAYER_PCSCD, ok, "", ""),
+		step(inkanpb.Layer_LAYER_READER, ok, Reader, ""),
+	}
+	if s.problem == 0 {
+		steps = append(steps, step(inkanpb.Layer_LAYER_CARD, ok, Reader, ""), step(inkanpb.Layer_LAYER_APPLICATION, ok, CardID, "PIV, 3 keys"))
+		return &inkanpb.DiagnoseResponse{Steps: steps}, nil
+	}
+	bad := step(inkanpb.Layer_LAYER_CARD, inkanpb.StepResult_STEP_RESULT_FAILED, "", "")
+	en, ja := catalogue.In("en", s.problem, nil), catalogue.In("ja", s.problem, nil)
+	bad.Code, bad.En, bad.Ja = catalogue.Code(s.problem), en.Message+"\n"+en.Next, ja.Message+"\n"+ja.Next
+	steps = append(steps, bad, step(inkanpb.Layer_LAYER_APPLICATION, inkanpb.StepResult_STEP_RESULT_NOT_REACHED, "", ""))
+	return &inkanpb.DiagnoseResponse{Steps: steps}, nil
 }
 
 // WatchStatus implements StatusService.
@@ -54,13 +79,17 @@ func (s *Server) statusLocked() *inkanpb.Status {
 	for _, k := range s.Keys {
 		card.Certificates = append(card.Certificates, k.Proto.GetCertificate())
 	}
+	cards := []*inkanpb.CardStatus{card}
+	if s.hidden {
+		cards = nil
+	}
 	return &inkanpb.Status{
 		Service: &inkanpb.ServiceStatus{
 			Version: "v0.0.0-fake", StartedAt: started(), Virtual: true,
 			PinMemory: "mlock", PeerCheck: "pidfd", VirtualHint: Hint,
 		},
 		Readers: []*inkanpb.ReaderStatus{{Name: Reader, CardPresent: true, Virtual: true, CardId: CardID}},
-		Cards:   []*inkanpb.CardStatus{card},
+		Cards:   cards,
 	}
 }
 
@@ -80,6 +109,12 @@ func cardState(tries uint32) inkanpb.CardState {
 
 // ListKeys implements SigningService, one key a page.
 func (s *Server) ListKeys(_ context.Context, q *inkanpb.ListKeysRequest) (*inkanpb.ListKeysResponse, error) {
+	s.mu.Lock()
+	hidden := s.hidden
+	s.mu.Unlock()
+	if hidden {
+		return nil, StatusError(inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, "uid", "1001", "detail", "not in group inkan")
+	}
 	at, _ := strconv.Atoi(q.GetPageToken())
 	if at >= len(s.Keys) {
 		return &inkanpb.ListKeysResponse{}, nil

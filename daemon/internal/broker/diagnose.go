@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/inkan-project/inkan/token"
 )
@@ -37,15 +36,17 @@ type Step struct {
 	Layer   Layer
 	Result  StepResult
 	Subject string       // reader or card, or ""
-	Found   string       // what was found, if all is well
 	Problem *token.Error // what is wrong, else nil
+	// Of an application that was found.
+	Application string
+	Keys        int
 }
 
 // Diagnose checks layer by layer what a signature needs, as far as that goes
 // without a PIN. It sends nothing to any card.
 func (b *Broker) Diagnose(ctx context.Context) []Step {
 	s := b.Status(ctx)
-	steps := []Step{{Layer: LayerService, Result: StepOK, Found: "inkand"}}
+	steps := []Step{{Layer: LayerService, Result: StepOK}}
 	if err := b.cfg.Cards.Service(); err != nil {
 		steps = append(steps, failed(LayerPCSCD, "", token.NewError(token.KindPCSCUnavailable)))
 		return append(steps, notReached(LayerReader, LayerCard, LayerApplication)...)
@@ -70,8 +71,10 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 	for _, r := range s.Readers {
 		switch {
 		case r.Card != nil:
-			found := fmt.Sprintf("%s, %d keys", r.Card.Application, len(r.Card.Keys))
-			steps = append(steps, Step{Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card), Found: found})
+			steps = append(steps, Step{
+				Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),
+				Application: r.Card.Application, Keys: len(r.Card.Keys),
+			})
 		case r.Present:
 			steps = append(steps, failed(LayerApplication, r.Name, r.Problem))
 		}

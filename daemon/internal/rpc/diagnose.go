@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/inkan-project/inkan/daemon/internal/broker"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
@@ -29,7 +30,10 @@ func (v statusService) Diagnose(ctx context.Context, _ *inkanpb.DiagnoseRequest)
 func protoStep(step broker.Step) *inkanpb.DiagnoseStep {
 	out := &inkanpb.DiagnoseStep{
 		Layer: inkanpb.Layer(step.Layer), Result: inkanpb.StepResult(step.Result), Subject: step.Subject,
-		En: step.Found, Ja: step.Found,
+	}
+	if step.Application != "" {
+		out.En = fmt.Sprintf("%s, %d keys", step.Application, step.Keys)
+		out.Ja = fmt.Sprintf("%s、鍵 %d 個", step.Application, step.Keys)
 	}
 	if step.Problem != nil {
 		reason := catalogue.Find(string(step.Problem.Kind))
