@@ -24,7 +24,8 @@
 //
 //	pcsc                    readers and cards, as small interfaces
 //	pcsc/apdu               commands, responses, status words, BER-TLV
-//	pcsc/virtual            a reader and a card (pivcard) that are only software
+//	pcsc/virtual            a reader and a card (pivcard) that are only software;
+//	                        vpcd puts such a card into a real pcscd
 //
 // Start with docs/architecture.md. How to check a change: docs/testing.md.
 package inkan
