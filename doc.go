@@ -22,10 +22,11 @@
 //	token/piv               PIV cards
 //	token/tokentest         the suite that every kind of token passes
 //
-//	pcsc                    readers and cards, as small interfaces
+//	pcsc                    readers and cards, as small interfaces; Service is pcscd
 //	pcsc/apdu               commands, responses, status words, BER-TLV
 //	pcsc/virtual            a reader and a card (pivcard) that are only software;
 //	                        vpcd puts such a card into a real pcscd
+//	pcsc/pcsctest           a pcscd for one test, with faults
 //
 // Start with docs/architecture.md. How to check a change: docs/testing.md.
 package inkan

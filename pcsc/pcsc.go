@@ -3,8 +3,13 @@
 //
 // It guarantees that every failure is one of the errors below, so that no
 // caller needs to know a PC/SC library; the caller must use a Card from one
-// goroutine only and must close it. Implementations: pcsc/virtual (a reader
-// in this process); a real pcscd comes with the next issue.
+// goroutine only and must close it. Implementations: [Service], which is pcscd,
+// and pcsc/virtual, a reader in this process.
+//
+// Service holds the traps of libpcsclite and of the binding: calls that never
+// return cost one thread and no more, a pcscd that is killed is only absent, an
+// answer without a status word is none, and after one nothing is sent before a
+// reset, for the card may have been swapped.
 package pcsc
 
 import (
@@ -21,7 +26,7 @@ var (
 	// ErrRemoved means that the card is gone.
 	ErrRemoved = errors.New("card was removed")
 	// ErrReset means that the card was reset by somebody: selection and login
-	// are lost; Reconnect is needed.
+	// are lost, and it may be another card; Reset or a new connection is needed.
 	ErrReset = errors.New("card was reset")
 	// ErrSharing means that another program holds the card.
 	ErrSharing = errors.New("card is used by another program")
@@ -30,6 +35,13 @@ var (
 	ErrNoAnswer = errors.New("no answer from the card: outcome unknown")
 	// ErrTimeout means that the card did not answer before the deadline.
 	ErrTimeout = errors.New("card did not answer in time: outcome unknown")
+	// ErrDenied means that pcscd does not let this user in (polkit).
+	ErrDenied = errors.New("PC/SC service refuses this user")
+	// ErrUnresponsive means that what was inserted does not react: upside down,
+	// dirty, or no card.
+	ErrUnresponsive = errors.New("card does not react")
+	// ErrFault means that something else went wrong in reader or service.
+	ErrFault = errors.New("reader did not do as asked")
 )
 
 // ReaderState is one reader at one moment.
