@@ -248,7 +248,7 @@ func (p *PCSCD) launch() (*running, error) {
 	}
 	defer log.Close()
 	cmd := exec.Command("sh", "-c", script, "pcscd", filepath.Join(p.dir, "conf")) //nolint:gosec // a path of ours
-	cmd.ExtraFiles = []*os.File{socket} // 3, where socket activation looks
+	cmd.ExtraFiles = []*os.File{socket}                                            // 3, where socket activation looks
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = namespaces()
 	return startTied(cmd)
