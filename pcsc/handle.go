@@ -76,14 +76,13 @@ func (h *handle) peek() error {
 	return nil
 }
 
-// again lets the card go, reset, and takes it once more. A card that was lost
-// before is only taken. After an error h can be tried again or released.
+// again lets the card go, reset, and takes it once more with a new context:
+// pcscd has a thread for each context, in which the last command stays, a PIN
+// perhaps, until a longer one comes or the context is released. An old
+// connection that does not work is no matter.
 func (h *handle) again() (*handle, error) {
-	_ = h.letGo(Reset) // what is wrong with the old connection does not count any more
-	if err := h.connect(); err != nil {
-		return nil, err
-	}
-	return h, nil
+	_ = h.release(Reset)
+	return connect(h.reader, h.peeking)
 }
 
 // letGo ends transaction and connection. The disposition goes with the second,

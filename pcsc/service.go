@@ -101,9 +101,8 @@ func (s *Service) Wait(ctx context.Context, known []ReaderState) ([]ReaderState,
 		if known == nil || !slices.EqualFunc(now, known, sameState) {
 			return now, nil
 		}
-		if err == nil {
+		if err == nil && s.watch.block(ctx, s.calls) {
 			pause = firstPause
-			s.watch.block(ctx, s.calls)
 			continue
 		}
 		select {

@@ -18,7 +18,7 @@ const pnp = `\\?PnP?\Notification`
 
 const (
 	// longestLook is how long we trust pcscd to tell of a change by itself.
-	longestLook = 30 * time.Second
+	longestLook = 10 * time.Second
 	// cancelPause is between two attempts to end a wait: one that comes before
 	// the wait began is lost.
 	cancelPause = 5 * time.Millisecond
@@ -144,8 +144,9 @@ func (w *watch) translate(states []scard.ReaderState) []ReaderState {
 }
 
 // block waits until pcscd tells of a change, for some time or until ctx ends.
-// What happened is for look to find out, also after an error.
-func (w *watch) block(ctx context.Context, c *calls) {
+// What happened is for look to find out, also after an error; then block
+// returns false, and must not be called again at once.
+func (w *watch) block(ctx context.Context, c *calls) bool {
 	states := make([]scard.ReaderState, 0, len(w.states)+1)
 	for _, s := range w.states {
 		states = append(states, scard.ReaderState{Reader: s.Reader, CurrentState: s.EventState &^ scard.StateChanged})
@@ -165,6 +166,7 @@ func (w *watch) block(ctx context.Context, c *calls) {
 	if errors.Is(err, errLeftBehind) {
 		w.context, w.states = nil, nil
 	}
+	return err == nil || errors.Is(err, scard.ErrTimeout)
 }
 
 // interrupt ends the wait of a context. It returns when that has ended, or

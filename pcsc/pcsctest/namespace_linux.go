@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -77,6 +79,33 @@ func (p *PCSCD) awaitReaders() error {
 			return errors.New("ended at once")
 		case <-deadline:
 			return fmt.Errorf("%d of %d readers do not listen after %v", missing, len(p.readers), patience)
+		case <-tick.C:
+		}
+	}
+}
+
+// awaitStop waits until all threads of a process have stopped: the signal only
+// asks for it.
+func awaitStop(pid int) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			return fmt.Errorf("looking at threads: %w", err)
+		}
+		running := slices.ContainsFunc(threads, func(name string) bool {
+			text, err := os.ReadFile(name)
+			_, state, ok := strings.Cut(string(text), ") ") // after the name in brackets
+			return err == nil && ok && !strings.HasPrefix(state, "T")
+		})
+		if !running {
+			return nil
+		}
+		select {
+		case <-deadline:
+			return fmt.Errorf("pcscd did not stop within %v", patience)
 		case <-tick.C:
 		}
 	}

@@ -176,7 +176,13 @@ func (p *PCSCD) Terminate() {
 
 // Pause keeps pcscd from running, as a machine under load or a driver that
 // hangs would; Resume lets it go on.
-func (p *PCSCD) Pause() { p.signal(syscall.SIGSTOP) }
+func (p *PCSCD) Pause() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	if err := awaitStop(p.running.pid); err != nil {
+		p.t.Fatal(err)
+	}
+}
 
 // Resume ends Pause.
 func (p *PCSCD) Resume() { p.signal(syscall.SIGCONT) }
