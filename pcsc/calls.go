@@ -51,8 +51,8 @@ func (c *calls) do(ctx context.Context, f func() error, late func()) error {
 		select {
 		case done <- err:
 		case <-abandoned:
-			c.returned()
 			late()
+			c.returned()
 		}
 	}()
 	select {

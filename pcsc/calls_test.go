@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ebfe/scard"
 )
 
 func TestCallThatIsOverInTimeGivesItsError(t *testing.T) {
@@ -35,6 +37,19 @@ func TestPanicOfTheBindingIsAnErrorWithoutItsWords(t *testing.T) {
 	}
 }
 
+// TestTransmitOverAnUnknownProtocol: the binding panics then.
+func TestTransmitOverAnUnknownProtocol(t *testing.T) {
+	c := &card{service: NewService(Config{}), reader: "R", handle: &handle{card: &scard.Card{}}}
+	_, err := c.Transmit(t.Context(), []byte("123456"))
+	if !errors.Is(err, ErrNoAnswer) || strings.Contains(err.Error(), "123456") {
+		t.Errorf("error %v, want %v and nothing of the command", err, ErrNoAnswer)
+	}
+	_, err = c.Transmit(t.Context(), []byte("123456"))
+	if !errors.Is(err, ErrReset) {
+		t.Errorf("next command: error %v, want %v", err, ErrReset)
+	}
+}
+
 func TestCallThatHangsIsLeftBehindAndCleanedUpLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -51,6 +66,7 @@ func TestCallThatHangsIsLeftBehindAndCleanedUpLater(t *testing.T) {
 		}
 		close(free)
 		<-late
+		synctest.Wait()
 		if c.left != 0 {
 			t.Errorf("%d calls are left behind after it returned, want 0", c.left)
 		}

@@ -270,4 +270,33 @@ func TestFiveStuckCardsAskForARestart(t *testing.T) {
 	}
 }
 
+func TestSlowCardIsHeardInTime(t *testing.T) {
+	s, r, card := start(t)
+	c := connect(t, s, r)
+	r.Arrange(pcsctest.Fault{Acts: true, Delay: 500 * time.Millisecond})
+	mustTell(t, c, login, "\x90\x00")
+	if logins, _ := card.count(); logins != 1 {
+		t.Errorf("the card saw %d PINs, want 1", logins)
+	}
+	// Too slow is unknown, and a late answer is nobody's: the card is reset.
+	r.Arrange(pcsctest.Fault{Acts: true, Delay: time.Second})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := c.Transmit(ctx, []byte(login))
+	wantError(t, "a command", err, pcsc.ErrTimeout)
+	mustTell(t, connectSoon(t, s, r), loggedIn, "\x69\x82")
+}
+
+// TestCardThatIsUpsideDown gives no answer to reset.
+func TestCardThatIsUpsideDown(t *testing.T) {
+	p := pcsctest.Start(t, pcsctest.Options{})
+	s := newService(t, pcsc.Config{})
+	r := p.Reader("Inkan Test")
+	card := newCard("A")
+	card.atr = []byte{0x3F} // half of one
+	inserted(t, s, r, card)
+	_, err := s.Connect(t.Context(), r.Name)
+	wantError(t, "connecting", err, pcsc.ErrUnresponsive)
+}
+
 var _ virtual.Card = (*fakeCard)(nil)
