@@ -35,9 +35,10 @@ const usage = `inkand owns the card readers of this PC and signs for programs.
 
   inkand serve [--config FILE] [--state DIR] [--socket PATH] [--pin-socket PATH]
                [--virtual] [--ready-fd N] [--verbose]
-      runs the service. --virtual offers a virtual card (PIN 123456, unlock
-      code 12345678) and gives every role to the user who starts it. --ready-fd
-      gets a line "READY=1" once calls are answered.
+      runs the service with the readers of pcscd. --virtual offers a virtual
+      card instead (PIN 123456, unlock code 12345678) and gives every role to
+      the user who starts it. --ready-fd gets a line "READY=1" once calls are
+      answered. PCSCLITE_CSOCK_NAME names another socket of pcscd.
   inkand --check-config --config FILE
       checks a configuration file.
   inkand journal renew --state DIR
@@ -159,8 +160,6 @@ func serveCommand(ctx context.Context, version string, args []string, stderr io.
 	}
 	if *virtualCard {
 		_, _ = fmt.Fprintln(stderr, "inkand:", VirtualHint)
-	} else {
-		say(stderr, token.NewError(token.KindNoReaderBackend))
 	}
 	return Run(ctx, o)
 }

@@ -131,7 +131,9 @@ func runLocked(ctx context.Context, o Options) error {
 		return err
 	}
 	defer closing(o.Logger, "journal and log", rec.close)
-	system, closeSystem, err := readers(o)
+	ctx, restart := context.WithCancelCause(ctx)
+	defer restart(nil)
+	system, closeSystem, err := readers(o, restart)
 	if err != nil {
 		return err
 	}
@@ -175,7 +177,13 @@ func runLocked(ctx context.Context, o Options) error {
 	if err := serve(ctx, o, server, pins, cards); err != nil {
 		return err
 	}
-	return b.Stopped()
+	if err := b.Stopped(); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return fmt.Errorf("starting anew: %w", cause)
+	}
+	return nil
 }
 
 // serve binds the sockets and runs all parts until ctx ends. Calls end first,

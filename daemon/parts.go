@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -26,14 +25,15 @@ import (
 // VirtualHint is said wherever a virtual card is shown.
 const VirtualHint = "仮想カード / virtual card: PIN " + pivcard.DemoPIN + ", unlock code " + pivcard.DemoUnlockCode
 
-// readers returns where readers come from, and how to close it.
-func readers(o Options) (pcsc.System, func() error, error) {
-	none := func() error { return nil }
+// readers returns where readers come from, and how to close it. stuck is
+// called when so many calls to pcscd hang that the service must start anew.
+func readers(o Options, stuck func(error)) (pcsc.System, func() error, error) {
 	switch {
 	case o.System != nil:
-		return o.System, none, nil
+		return o.System, func() error { return nil }, nil
 	case !o.Virtual:
-		return noReaders{}, none, nil
+		service := pcsc.NewService(pcsc.Config{Timeout: time.Duration(o.Config.Card.CommandTimeout), Stuck: stuck})
+		return service, service.Close, nil
 	}
 	layout, err := o.Config.Virtual.layout()
 	if err != nil {
@@ -49,22 +49,6 @@ func readers(o Options) (pcsc.System, func() error, error) {
 	}
 	return system, card.Close, nil
 }
-
-// noReaders is a PC without a reader back end: nothing is there and nothing
-// ever comes.
-type noReaders struct{}
-
-// Wait implements pcsc.System.
-func (noReaders) Wait(ctx context.Context, known []pcsc.ReaderState) ([]pcsc.ReaderState, error) {
-	if known == nil {
-		return nil, nil
-	}
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-// Connect implements pcsc.System.
-func (noReaders) Connect(context.Context, string) (pcsc.Card, error) { return nil, pcsc.ErrNoReader }
 
 // layout reads which keys the virtual card is made with; nil = its default.
 func (c VirtualConfig) layout() (map[pivcard.Slot]pivcard.KeyType, error) {
@@ -124,9 +108,6 @@ func (o Options) service(pinMemory string, rec records) func() *inkanpb.ServiceS
 		}
 		if o.Virtual {
 			s.VirtualHint = VirtualHint
-		}
-		if o.System == nil && !o.Virtual {
-			s.Notices = append(s.Notices, notice(inkanpb.Reason_REASON_NO_READER_BACKEND))
 		}
 		for _, err := range []error{rec.guard.Err(), rec.log.Err()} {
 			if err != nil {

@@ -52,14 +52,16 @@ type noticeJSON struct {
 }
 
 type serviceJSON struct {
-	Version     string       `json:"version"`
-	Socket      string       `json:"socket"`
-	StartedAt   *time.Time   `json:"started_at"`
-	Virtual     bool         `json:"virtual"`
-	VirtualHint string       `json:"virtual_hint"`
-	PINMemory   string       `json:"pin_memory"`
-	PeerCheck   string       `json:"peer_check"`
-	Notices     []noticeJSON `json:"notices"`
+	Version     string     `json:"version"`
+	Socket      string     `json:"socket"`
+	StartedAt   *time.Time `json:"started_at"`
+	Virtual     bool       `json:"virtual"`
+	VirtualHint string     `json:"virtual_hint"`
+	PINMemory   string     `json:"pin_memory"`
+	PeerCheck   string     `json:"peer_check"`
+	// Missing is the lowest layer that is missing for any signature, or "".
+	Missing string       `json:"missing"`
+	Notices []noticeJSON `json:"notices"`
 }
 
 type readerJSON struct {
@@ -167,7 +169,7 @@ func statusToJSON(s *inkanpb.Status, socket string) statusJSON {
 	out := statusJSON{
 		Service: serviceJSON{
 			Version: service.GetVersion(), Socket: socket, StartedAt: rfc3339(service.GetStartedAt()),
-			Virtual: service.GetVirtual(), VirtualHint: service.GetVirtualHint(),
+			Virtual: service.GetVirtual(), VirtualHint: service.GetVirtualHint(), Missing: missingWord(service.GetMissing()),
 			PINMemory: service.GetPinMemory(), PeerCheck: service.GetPeerCheck(), Notices: []noticeJSON{},
 		},
 		Readers: []readerJSON{}, Cards: []cardJSON{},

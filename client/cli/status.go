@@ -96,6 +96,9 @@ func (a *app) printStatus(s *inkanpb.Status, socket string) {
 	service := s.GetService()
 	a.outf(a.say("inkand %s at %s\n", "inkand %s (%s)\n"), clean(service.GetVersion()), clean(socket))
 	a.printHint(service)
+	if m := service.GetMissing(); m != inkanpb.Layer_LAYER_UNSPECIFIED {
+		a.outf(a.say("missing: %s (inkan doctor says more)\n", "不足: %s(詳しくは inkan doctor)\n"), a.layerWord(m))
+	}
 	for _, n := range service.GetNotices() {
 		a.outf("%s %s\n", clean(n.GetCode()), clean(a.say(n.GetEn(), n.GetJa())))
 	}

@@ -20,6 +20,14 @@ func certificateStateWord(s inkanpb.CertificateState) string {
 
 func pinPolicyWord(p inkanpb.PinPolicy) string { return word(p.String(), "PIN_POLICY_") }
 
+// missingWord is the missing layer's name, "" if nothing is missing.
+func missingWord(l inkanpb.Layer) string {
+	if l == inkanpb.Layer_LAYER_UNSPECIFIED {
+		return ""
+	}
+	return word(l.String(), "LAYER_")
+}
+
 func recordKindWord(k inkanpb.RecordKind) string { return word(k.String(), "RECORD_KIND_") }
 
 // forPeople turns a word into the caller's language.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +71,32 @@ type healthy interface {
 	// Health returns why the service cannot be reached, or nil, and a channel
 	// that is closed when that changes.
 	Health() (changed <-chan struct{}, err error)
+}
+
+// crowded is a System that knows which programs use the service beside us.
+type crowded interface {
+	Programs() ([]pcsc.Program, error)
+}
+
+// inUse says who may have a card, where the system tells: the service does
+// not say which program has which card.
+func (o *Owner) inUse(cause error) *token.Error {
+	var names []string
+	if c, ok := o.cfg.System.(crowded); ok {
+		programs, err := c.Programs()
+		cause = errors.Join(cause, err)
+		for _, p := range programs {
+			if p.PID != 0 {
+				names = append(names, fmt.Sprintf("%s, pid %d", p.Name, p.PID))
+			} else {
+				names = append(names, fmt.Sprintf("a program of user %d", p.UID))
+			}
+		}
+	}
+	if len(names) == 0 {
+		names = []string{"the system does not tell which"}
+	}
+	return token.Errorf(token.KindReaderInUse, "%s", strings.Join(names, "; ")).Because(cause)
 }
 
 // Owner owns all readers. It is safe for concurrent use.
@@ -303,7 +330,7 @@ func (o *Owner) Use(ctx context.Context, id token.CardID, f func(context.Context
 
 // fault turns an error of the reader into one for people; errors that say it
 // already stay as they are.
-func fault(err error) *token.Error {
+func (o *Owner) fault(err error) *token.Error {
 	if e, ok := errors.AsType[*token.Error](err); ok {
 		return e
 	}
@@ -316,7 +343,11 @@ func fault(err error) *token.Error {
 	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer):
 		kind = token.KindCardSilent
 	case errors.Is(err, pcsc.ErrSharing):
-		return token.Errorf(token.KindReaderInUse, "it did not say its name").Because(err)
+		return o.inUse(err)
+	case errors.Is(err, pcsc.ErrDenied):
+		return token.Errorf(kind, "pcscd does not let inkand's user in (polkit)").Because(err)
+	case errors.Is(err, pcsc.ErrUnresponsive):
+		return token.Errorf(token.KindCardFault, "it does not react: is it upside down, or dirty?").Because(err)
 	}
 	return token.Errorf(kind, "the reader did not do as asked").Because(err)
 }

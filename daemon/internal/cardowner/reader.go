@@ -146,7 +146,7 @@ func (r *reader) meet() {
 	r.card = card
 	if err != nil {
 		r.card = nil
-		r.problem = fault(err)
+		r.problem = r.owner.fault(err)
 		if r.problem.Kind == token.KindReaderInUse {
 			r.retry.Reset(r.owner.cfg.Retry)
 		}
@@ -216,7 +216,7 @@ func (r *reader) serve(j job) error {
 		r.logger.Info("Card could not be reset and was let go", "error", settled)
 	}
 	if err != nil {
-		return fault(err)
+		return r.owner.fault(err)
 	}
 	return nil
 }
