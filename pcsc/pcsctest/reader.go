@@ -91,7 +91,7 @@ func (r *Reader) plugLocked() error {
 		cancel()
 		return err
 	}
-	s := &session{reader: r, card: r.card, conn: conn, ctx: ctx, pull: cancel, done: make(chan struct{})}
+	s := &session{reader: r, card: r.card, conn: conn, pid: running.pid, ctx: ctx, pull: cancel, done: make(chan struct{})}
 	r.session = s
 	go s.run()
 	return nil
@@ -124,7 +124,9 @@ func (r *Reader) close() { r.Remove() }
 type session struct {
 	reader *Reader
 	card   virtual.Card
-	conn   net.Conn
+	conn   net.Conn        // of the goroutine of run
+	begun  bool            // conn is in use, or was
+	pid    int             // of pcscd
 	ctx    context.Context //nolint:containedctx // is the stay of the card in the reader
 	pull   context.CancelFunc
 	done   chan struct{}
@@ -134,7 +136,7 @@ type session struct {
 func (s *session) run() {
 	defer close(s.done)
 	defer s.pull()
-	err := vpcd.Serve(s.ctx, s.conn, s)
+	err := vpcd.Run(s.ctx, s.dial, s)
 	if err != nil && s.struck == nil && !errors.Is(err, vpcd.ErrMute) {
 		s.reader.service.t.Errorf("%s: %v", s.reader.Name, err)
 	}
@@ -151,6 +153,21 @@ func (s *session) run() {
 	if err := r.plugLocked(); err != nil {
 		r.service.t.Errorf("%s: putting a card back: %v", r.Name, err)
 	}
+}
+
+// dial connects again when vpcd has dropped the card, which it does in the
+// middle of a reset for a card that was swapped. At first it gives the
+// connection that is there.
+func (s *session) dial(ctx context.Context) (net.Conn, error) {
+	if !s.begun {
+		s.begun = true
+		return s.conn, nil
+	}
+	conn, err := dial(ctx, s.pid, s.reader.port)
+	if err == nil {
+		s.conn = conn
+	}
+	return conn, err
 }
 
 // ATR implements [vpcd.Card].
