@@ -89,6 +89,9 @@ func wantSWs(t testing.TB, c *Card, wants ...any) {
 	}
 }
 
+// triesLeft is 63Cx (ISO/IEC 7816-4 section 5.6).
+func triesLeft(n int) apdu.SW { return apdu.SW(0x63C0 | n) }
+
 func truth(t testing.TB, c *Card) Truth {
 	t.Helper()
 	got, err := ReadTruth(c.options.Dir)
@@ -128,7 +131,7 @@ func TestCommandsThatDoNotFitAreRefused(t *testing.T) {
 		"80200080", apdu.SWClaUnsupported,
 		"01200080", apdu.SWClaUnsupported,
 		"00FD0000 00", apdu.SWInsUnsupported,
-		"00DB3FFF 02 5C00", apdu.SWInsUnsupported,
+		"00DB3FFF 02 5C00", apdu.SWSecurityStatus,
 		"00", apdu.SWWrongLength,
 		"00200080 0831", apdu.SWWrongLength,
 		"00CB0000 05 5C03 5FC102 00", apdu.SWIncorrectP1P2,
@@ -260,8 +263,8 @@ func TestLongAnswersComeInPieces(t *testing.T) {
 	send(t, c, "00CB3FFF 05 5C03 5FC10A 00")
 	wantSW(t, c, queryPIN, triesLeft(Tries))
 	wantSW(t, c, "00C00000 00", apdu.SWConditions) // another command came between
-	if r := send(t, c, "00CB3FFF 05 5C03 5FC10A"); len(r.Data) != 0 || r.SW != 0x6100 {
-		t.Errorf("without Le: %d bytes, %s, want none and 6100", len(r.Data), r.SW)
+	if r := send(t, c, "00CB3FFF 05 5C03 5FC10A"); len(r.Data) != 256 || r.SW&0xFF00 != 0x6100 {
+		t.Errorf("without Le: %d bytes, %s, want 256 and 61xx", len(r.Data), r.SW)
 	}
 }
 
@@ -276,7 +279,7 @@ func TestCardIsTheSameAfterReopening(t *testing.T) {
 	if !bytes.Equal(again.GUID(), guid) || !bytes.Equal(again.Certificate(SlotSignature), certificate) {
 		t.Error("the card has another GUID or certificate")
 	}
-	if again.Certificate(0x9D) != nil {
+	if again.Certificate(SlotKeyManagement) != nil {
 		t.Error("there is a certificate for a key that is not there")
 	}
 }
@@ -289,10 +292,10 @@ func TestCardBelongsToOneOpener(t *testing.T) {
 	if _, err := Open(Options{Dir: filepath.Join(c.options.Dir, "lock")}); err == nil {
 		t.Error("a file was taken for a directory")
 	}
-	if _, err := Open(Options{Dir: t.TempDir(), Keys: map[Slot]KeyType{0x9D: P256}}); err == nil {
+	if _, err := Open(Options{Dir: t.TempDir(), Keys: map[Slot]KeyType{0x82: P256}}); err == nil {
 		t.Error("a slot that is not there was filled")
 	}
-	if _, err := Open(Options{Dir: t.TempDir(), Keys: map[Slot]KeyType{SlotCardAuth: 0x14}}); err == nil {
+	if _, err := Open(Options{Dir: t.TempDir(), Keys: map[Slot]KeyType{SlotCardAuth: 0x06}}); err == nil {
 		t.Error("a key of an unknown type was made")
 	}
 }
@@ -331,7 +334,10 @@ func TestTruthCountsWhatTheCardSaw(t *testing.T) {
 	c.Reset()
 	c.Power()
 	got := truth(t, c)
-	want := Truth{StatusQueries: 2, Verifies: 4, UnlockVerifies: 2, Changes: 2, Resets: 2, PINLeft: 9, UnlockLeft: 8}
+	want := Truth{
+		StatusQueries: 2, Verifies: 4, UnlockVerifies: 2, Changes: 2, Resets: 2, PINLeft: 9, UnlockLeft: 8,
+		Commands: map[byte]int{insSelect: 1, insVerify: 6, insChangeReferenceData: 2, insResetRetryCounter: 1},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("truth differs: %s", diff)
 	}

@@ -2,6 +2,7 @@ package pivcard
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/inkan-project/inkan/pcsc/apdu"
 )
@@ -11,10 +12,13 @@ const (
 	insVerify              = 0x20
 	insChangeReferenceData = 0x24
 	insResetRetryCounter   = 0x2C
+	insGenerate            = 0x47
 	insGeneralAuthenticate = 0x87
 	insSelect              = 0xA4
 	insGetResponse         = 0xC0
 	insGetData             = 0xCB
+	insPutData             = 0xDB
+	insSetAdminKey         = 0xFF // vendor command, see setAdminKey
 )
 
 // Key references of the secrets (SP 800-73-5 part 1 section 5.1).
@@ -30,8 +34,8 @@ const (
 	claMore = 0x10
 )
 
-// maxChain is the most that is collected of a chain, in bytes; a signature
-// needs less than 300.
+// maxChain is the most that is collected of a chain, in bytes: the largest
+// object with its tags.
 const maxChain = 4096
 
 // Transmit answers one command APDU, whatever it is, with a response APDU. The
@@ -39,10 +43,19 @@ const maxChain = 4096
 func (c *Card) Transmit(command []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if d := c.profile.Behaviour.delay(); d > 0 {
+		time.Sleep(d)
+	}
+	answer := c.run(command)
+	c.truth.command(command, answer)
+	return answer
+}
+
+func (c *Card) run(command []byte) []byte {
 	fresh := c.session.fresh
 	c.session.fresh = false
 	parsed, err := apdu.ParseCommand(command)
-	if err != nil {
+	if err != nil || c.profile.Behaviour.ShortOnly && hasExtendedLength(command) {
 		c.session.rest, c.session.chaining = nil, false
 		return answer(nil, apdu.SWWrongLength)
 	}
@@ -52,7 +65,7 @@ func (c *Card) Transmit(command []byte) []byte {
 	c.session.rest = nil
 	data, sw := c.dispatch(parsed, fresh)
 	c.session.rest = data
-	return c.give(parsed.Ne, sw)
+	return c.give(parsed, sw)
 }
 
 // dispatch runs a command, or keeps it as part of a chain.
@@ -78,6 +91,25 @@ func (c *Card) dispatch(command apdu.Command, fresh bool) ([]byte, apdu.SW) {
 		return c.getData(command)
 	case insGeneralAuthenticate:
 		return c.generalAuthenticate(command, fresh)
+	}
+	return c.manage(command)
+}
+
+// manage runs a command of those who issue cards.
+func (c *Card) manage(command apdu.Command) ([]byte, apdu.SW) {
+	switch command.INS {
+	case insGenerate, insPutData, insSetAdminKey:
+		if !c.session.selected {
+			return nil, apdu.SWNotAllowed
+		}
+	}
+	switch command.INS {
+	case insGenerate:
+		return c.generate(command)
+	case insPutData:
+		return nil, c.putData(command)
+	case insSetAdminKey:
+		return nil, c.setAdminKey(command)
 	}
 	return nil, apdu.SWInsUnsupported
 }
@@ -123,40 +155,6 @@ func (c *Card) join(command apdu.Command) (apdu.Command, apdu.SW) {
 	}
 	chain.Ne = command.Ne
 	return chain, apdu.SWOK
-}
-
-// getResponse is GET RESPONSE (ISO/IEC 7816-4 section 5.3.4).
-func (c *Card) getResponse(command apdu.Command) []byte {
-	c.session.chaining = false
-	switch {
-	case command.P1 != 0 || command.P2 != 0:
-		return answer(nil, apdu.SWIncorrectP1P2)
-	case len(c.session.rest) == 0:
-		return answer(nil, apdu.SWConditions)
-	case command.Ne == 0:
-		return answer(nil, apdu.SWWrongLength)
-	}
-	return c.give(command.Ne, apdu.SWOK)
-}
-
-// give answers with at most ne bytes of what there is, and 61xx while there is
-// more (ISO/IEC 7816-4 section 5.3.4).
-func (c *Card) give(ne int, sw apdu.SW) []byte {
-	n := min(ne, len(c.session.rest))
-	data := c.session.rest[:n]
-	c.session.rest = c.session.rest[n:]
-	if left := len(c.session.rest); left > 0 {
-		sw = 0x6100
-		if left < 256 {
-			sw |= apdu.SW(left)
-		}
-	}
-	return answer(data, sw)
-}
-
-func answer(data []byte, sw apdu.SW) []byte {
-	b := make([]byte, 0, len(data)+2)
-	return append(append(b, data...), byte(sw>>8), byte(sw))
 }
 
 // selectApplication is SELECT (SP 800-73-5 part 2 section 3.1.1). Selecting

@@ -1,35 +1,11 @@
 package pivcard
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 )
-
-func readProfile(dir string) (profile, error) {
-	b, err := os.ReadFile(filepath.Join(dir, profileName))
-	if err != nil {
-		return profile{}, fmt.Errorf("reading card: %w", err)
-	}
-	var p profile
-	if err := json.Unmarshal(b, &p); err != nil {
-		return profile{}, fmt.Errorf("reading card: %w", errors.Join(ErrDamaged, err))
-	}
-	if p.Version != profileVersion || len(p.GUID) != 16 || !p.PIN.complete() || !p.UnlockCode.complete() {
-		return profile{}, fmt.Errorf("reading card: %w: parts are missing", ErrDamaged)
-	}
-	return p, nil
-}
-
-func writeProfile(dir string, p profile) error {
-	b, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing card: %w", err)
-	}
-	return replaceFile(filepath.Join(dir, profileName), append(b, '\n'))
-}
 
 // replaceFile puts content in the place of a file so that a kill leaves the
 // old one or the new one, and returns when the new one is on disk.

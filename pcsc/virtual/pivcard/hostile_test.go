@@ -30,17 +30,22 @@ func FuzzTransmit(f *testing.F) {
 	f.Add(tape(selectPIV, "1087119E 02 7C07", "0087119E 07 8200 8103 010203 00"))
 	f.Add(tape(selectPIV, "00CB3FFF 05 5C03 5FC102 00", "00C00000 00", "00CB3FFF 03 5C01 7E 10"))
 	f.Add(tape(selectPIV, "00240080 10 313233343536FFFF"+newPIN, "002C0080 10"+rightUnlock+newPIN))
+	f.Add(tape(selectPIV, "00DB3FFF 0B 5C035FC109 5304 01020304", "00CB3FFF 05 5C03 5FC109 00"))
+	f.Add(tape(selectPIV, "0047009E 05 AC03800111 00", "0087119E 09 7C07 8200 8103 010203 00"))
+	f.Add(tape(selectPIV, "0087039B 04 7C028000 00", "0087039B 16 7C14 80080102030405060708 81080102030405060708 00"))
+	f.Add(tape(selectPIV, "00FFFFFF 1B 039B18 010203040506070801020304050607080102030405060708"))
 	f.Add(tape("", "00", "00A40400", "FFFFFFFFFFFFFF"))
 	template := open(f, f.TempDir())
 	f.Fuzz(func(t *testing.T, tape []byte) {
 		log := &memoryFile{}
 		c := &Card{
 			options: template.options, keys: template.keys, profile: template.profile,
-			truth: &truthLog{file: log, now: template.options.Now},
+			truth: &truthLog{file: log, now: template.options.Now, limits: limits{pin: Tries, unlock: Tries}},
 		}
 		if err := c.truth.record(event{Event: eventMade, GUID: "00112233445566778899aabbccddeeff"}); err != nil {
 			t.Fatal(err)
 		}
+		c.session.admin = len(tape)%2 == 1 // nobody guesses the management key
 		pin, unlock := Tries, Tries
 		for len(tape) > 0 {
 			end := min(1+int(tape[0]), len(tape))
@@ -71,7 +76,7 @@ func FuzzTruth(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got := fold.truth; got.PINLeft < 0 || got.PINLeft > Tries || got.UnlockLeft < 0 || got.UnlockLeft > Tries {
+		if got := fold.truth; got.PINLeft < 0 || got.PINLeft > maxLimit || got.UnlockLeft < 0 || got.UnlockLeft > maxLimit {
 			t.Fatalf("believed %+v", got)
 		}
 	})

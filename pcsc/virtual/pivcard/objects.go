@@ -21,34 +21,93 @@ func propertyTemplate() []byte {
 	return apdu.AppendTLV(nil, 0x61, t)
 }
 
-// object returns a data object (SP 800-73-5 part 1 section 4.3), or nil.
+// Tags of data objects (SP 800-73-5 part 1 table 3), in hexadecimal.
+const (
+	objectCHUID      = "5fc102"
+	objectCapability = "5fc107"
+	objectHistory    = "5fc10c"
+	objectDiscovery  = "7e"
+)
+
+// Inside a certificate's object (SP 800-73-5 part 1 appendix A).
+const (
+	tagObject      = 0x53
+	tagCertificate = 0x70
+	tagCertInfo    = 0x71
+	tagCheck       = 0xFE // error detection code, always empty
+)
+
+// guidLength is that of the GUID in the CHUID.
+const guidLength = 16
+
+// certificateTag returns the tag of a slot's certificate object.
+func certificateTag(s Slot) (string, bool) {
+	switch s {
+	case SlotAuthentication:
+		return "5fc105", true
+	case SlotSignature:
+		return "5fc10a", true
+	case SlotKeyManagement:
+		return "5fc10b", true
+	case SlotCardAuth:
+		return "5fc101", true
+	}
+	return "", false
+}
+
+// object returns a data object as GET DATA answers it, or nil. What the card
+// makes itself comes first: nothing that is put can take its place.
 func (c *Card) object(tag []byte) []byte {
-	switch string(tag) {
-	case "\x5F\xC1\x02":
-		return apdu.AppendTLV(nil, 0x53, c.profile.chuid())
-	case "\x5F\xC1\x05":
-		return c.certificateObject(SlotAuthentication)
-	case "\x5F\xC1\x0A":
-		return c.certificateObject(SlotSignature)
-	case "\x5F\xC1\x01":
-		return c.certificateObject(SlotCardAuth)
-	case "\x7E":
+	switch name := tagName(tag); name {
+	case objectCHUID:
+		return apdu.AppendTLV(nil, tagObject, c.profile.chuid())
+	case objectDiscovery:
 		return discovery()
+	default:
+		if content, ok := c.profile.Objects[name]; ok {
+			return apdu.AppendTLV(nil, tagObject, content)
+		}
+		switch name {
+		case objectCapability:
+			return apdu.AppendTLV(nil, tagObject, c.profile.capability())
+		case objectHistory:
+			return apdu.AppendTLV(nil, tagObject, keyHistory())
+		}
 	}
 	return nil
 }
 
-// certificateObject holds a certificate that is not compressed (SP 800-73-5
+// certificateContent holds a certificate that is not compressed (SP 800-73-5
 // part 1 appendix A, X.509 certificates).
-func (c *Card) certificateObject(s Slot) []byte {
-	k := c.key(s)
-	if k == nil {
-		return nil
+func certificateContent(certificate []byte) []byte {
+	b := apdu.AppendTLV(nil, tagCertificate, certificate)
+	b = apdu.AppendTLV(b, tagCertInfo, []byte{0}) // not compressed
+	return apdu.AppendTLV(b, tagCheck, nil)
+}
+
+// capability is the card capability container (SP 800-73-5 part 1 section
+// 3.1.1 and appendix A): the values that PIV prescribes, and a card identifier
+// (RID of the GSC, manufacturer FF, type 02 = Java Card, number).
+func (p *profile) capability() []byte {
+	identifier := append([]byte{0xA0, 0x00, 0x00, 0x01, 0x16, 0xFF, 0x02}, p.GUID[2:]...)
+	b := apdu.AppendTLV(nil, 0xF0, identifier)
+	b = apdu.AppendTLV(b, 0xF1, []byte{0x21}) // version of the container
+	b = apdu.AppendTLV(b, 0xF2, []byte{0x21}) // version of the grammar
+	b = apdu.AppendTLV(b, 0xF3, nil)
+	b = apdu.AppendTLV(b, 0xF4, []byte{0x00}) // no PKCS#15
+	b = apdu.AppendTLV(b, 0xF5, []byte{0x10}) // data model number of PIV
+	for _, tag := range []uint32{0xF6, 0xF7, 0xFA, 0xFB, 0xFC, 0xFD, tagCheck} {
+		b = apdu.AppendTLV(b, tag, nil)
 	}
-	b := apdu.AppendTLV(nil, 0x70, k.certificate)
-	b = apdu.AppendTLV(b, 0x71, []byte{0}) // CertInfo: not compressed
-	b = apdu.AppendTLV(b, 0xFE, nil)       // error detection code, empty
-	return apdu.AppendTLV(nil, 0x53, b)
+	return b
+}
+
+// keyHistory says that there are no retired keys (SP 800-73-5 part 1 section
+// 3.3.3).
+func keyHistory() []byte {
+	b := apdu.AppendTLV(nil, 0xC1, []byte{0}) // with certificates on the card
+	b = apdu.AppendTLV(b, 0xC2, []byte{0})    // with certificates elsewhere
+	return apdu.AppendTLV(b, tagCheck, nil)
 }
 
 // chuid is the card holder unique identifier (SP 800-73-5 part 1 section 3.1.2
@@ -58,7 +117,7 @@ func (p *profile) chuid() []byte {
 	b = apdu.AppendTLV(b, 0x34, p.GUID)
 	b = apdu.AppendTLV(b, 0x35, []byte(p.Expires))
 	b = apdu.AppendTLV(b, 0x3E, nil)
-	return apdu.AppendTLV(b, 0xFE, nil)
+	return apdu.AppendTLV(b, tagCheck, nil)
 }
 
 // fascN is agency 9999, system 9999, credential 999999: the number of cards

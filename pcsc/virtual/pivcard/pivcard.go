@@ -32,7 +32,8 @@ const (
 // DefaultCompany is the company in the certificates of a new card.
 const DefaultCompany = "株式会社サンプル"
 
-// Tries is how often in a row a secret may be wrong.
+// Tries is how often in a row a secret may be wrong, unless the card's
+// [Behaviour] says otherwise.
 const Tries = 10
 
 // GUIDPrefix marks a card as virtual: the GUID in its CHUID (data object
@@ -48,6 +49,7 @@ type Slot byte
 const (
 	SlotAuthentication Slot = 0x9A // PIN once
 	SlotSignature      Slot = 0x9C // PIN always: VERIFY must come immediately before
+	SlotKeyManagement  Slot = 0x9D // PIN once; decrypts and agrees on keys, never signs
 	SlotCardAuth       Slot = 0x9E // no PIN
 )
 
@@ -61,6 +63,7 @@ type KeyType byte
 const (
 	RSA2048 KeyType = 0x07
 	P256    KeyType = 0x11
+	P384    KeyType = 0x14
 )
 
 // Errors of Open.
@@ -76,14 +79,20 @@ var (
 type Options struct {
 	Dir     string           // the card's directory; made when absent
 	Keys    map[Slot]KeyType // nil: 9A P-256, 9C RSA-2048, 9E P-256
+	Admin   AdminAlgorithm   // of the management key, whose value is DemoAdminKey; 0: 3DES
 	Company string           // organisation in the certificates; "": DefaultCompany
-	Rand    io.Reader        // for the GUID, serial numbers and masks; nil: crypto/rand
-	Now     func() time.Time // nil: time.Now
+	// Behaviour is where the card differs from the standard.
+	Behaviour Behaviour
+	Rand      io.Reader        // for the GUID, serial numbers and masks; nil: crypto/rand
+	Now       func() time.Time // nil: time.Now
 }
 
 func (o Options) withDefaults() Options {
 	if o.Keys == nil {
 		o.Keys = map[Slot]KeyType{SlotAuthentication: P256, SlotSignature: RSA2048, SlotCardAuth: P256}
+	}
+	if o.Admin == 0 {
+		o.Admin = AdminTDEA
 	}
 	if o.Company == "" {
 		o.Company = DefaultCompany
@@ -102,10 +111,10 @@ func (o Options) withDefaults() Options {
 type Card struct {
 	options Options
 	lock    *os.File
-	keys    []key
 
 	mu      sync.Mutex // guards all below
 	profile profile
+	keys    []key
 	truth   *truthLog
 	session session
 }
@@ -118,13 +127,18 @@ type session struct {
 	rest     []byte // for GET RESPONSE
 	chain    apdu.Command
 	chaining bool
+	admin    bool         // the management key was proved
+	proving  adminSession // between the two steps of proving it
 }
 
-// Open opens the card in a directory, or makes one: keys, certificates, the
-// demo secrets. The directory belongs to this process until Close. It returns
+// Open opens the card in a directory, or makes one as the options say: keys,
+// certificates, behaviour, the demo secrets. The directory belongs to this process until Close. It returns
 // an error wrapping [ErrInUse] or [ErrDamaged], or that of the file system.
 func Open(o Options) (card *Card, err error) {
 	o = o.withDefaults()
+	if err := o.Behaviour.check(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making card directory: %w", err)
 	}
@@ -152,7 +166,7 @@ func Open(o Options) (card *Card, err error) {
 	if c.keys, err = c.profile.parseKeys(); err != nil {
 		return nil, err
 	}
-	c.truth, err = openTruth(filepath.Join(o.Dir, truthName), c.profile.GUID, o.Now)
+	c.truth, err = openTruth(filepath.Join(o.Dir, truthName), c.profile, o.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -210,18 +224,32 @@ func (c *Card) restart(event string) {
 }
 
 // GUID returns the 16 bytes that make the card identity.
-func (c *Card) GUID() []byte { return append([]byte(nil), c.profile.GUID...) }
+func (c *Card) GUID() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]byte(nil), c.profile.GUID...)
+}
 
 // Authority returns the certificate (DER) of the throw-away CA that issued the
 // card's certificates. Its key was never kept.
-func (c *Card) Authority() []byte { return append([]byte(nil), c.profile.Authority...) }
+func (c *Card) Authority() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]byte(nil), c.profile.Authority...)
+}
 
-// Certificate returns the certificate (DER) of a key, or nil.
+// Certificate returns the certificate (DER) in the object of a slot, or nil.
 func (c *Card) Certificate(s Slot) []byte {
-	if k := c.key(s); k != nil {
-		return append([]byte(nil), k.certificate...)
-	}
-	return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]byte(nil), c.profile.certificate(s)...)
+}
+
+// Behaviour returns how the card was made to behave.
+func (c *Card) Behaviour() Behaviour {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.profile.Behaviour
 }
 
 func (c *Card) key(s Slot) *key {

@@ -8,7 +8,7 @@ import (
 	"github.com/inkan-project/inkan/pcsc/apdu"
 )
 
-// Secrets are 8 bytes on the wire, PINs 6 to 8 digits padded with FF (SP
+// PIN and unlock code are 8 bytes on the wire, PINs 6 to 8 digits padded with FF (SP
 // 800-73-5 part 2 section 2.4.3).
 const (
 	secretLength = 8
@@ -24,7 +24,7 @@ type reference struct {
 }
 
 func newReference(random io.Reader, secret []byte) (reference, error) {
-	r := reference{Mask: make([]byte, secretLength), Masked: make([]byte, secretLength)}
+	r := reference{Mask: make([]byte, len(secret)), Masked: make([]byte, len(secret))}
 	if _, err := io.ReadFull(random, r.Mask); err != nil {
 		return reference{}, fmt.Errorf("masking secret: %w", err)
 	}
@@ -32,8 +32,8 @@ func newReference(random io.Reader, secret []byte) (reference, error) {
 	return r, nil
 }
 
-func (r reference) complete() bool {
-	return len(r.Mask) == secretLength && len(r.Masked) == secretLength
+func (r reference) complete(length int) bool {
+	return len(r.Mask) == length && len(r.Masked) == length
 }
 
 // matches compares in constant time, without a copy of the candidate.
@@ -96,29 +96,42 @@ func (c *Card) verify(command apdu.Command) apdu.SW {
 
 // verifyWithoutData asks for the tries left (P1 00) or logs out (P1 FF).
 func (c *Card) verifyWithoutData(p1 byte) apdu.SW {
-	switch p1 {
-	case 0xFF:
+	b := &c.profile.Behaviour
+	switch {
+	case p1 == 0xFF:
 		c.session.verified = false
 		return apdu.SWOK
-	case 0x00:
-		c.truth.note(eventStatus)
-		if c.session.verified {
-			return apdu.SWOK
-		}
-		if c.truth.last.PINLeft == 0 {
-			return apdu.SWBlocked
-		}
-		return triesLeft(c.truth.last.PINLeft)
+	case p1 != 0x00:
+		return apdu.SWIncorrectP1P2
+	case b.EmptyVerifyBurns:
+		return c.burn()
 	}
-	return apdu.SWIncorrectP1P2
+	c.truth.note(eventStatus)
+	left := c.truth.last.PINLeft
+	switch {
+	case b.EmptyVerify != "":
+		return b.EmptyVerify.at(left, "")
+	case c.session.verified:
+		return apdu.SWOK
+	case left == 0:
+		return b.Blocked.at(left, wordBlocked)
+	}
+	return b.wrong().at(left, "")
+}
+
+// burn takes a question for a wrong PIN, as some cards do.
+func (c *Card) burn() apdu.SW {
+	sw := c.try(attempt{event: eventStatus, ref: referencePIN})
+	c.session.verified = false
+	return sw
 }
 
 // change is CHANGE REFERENCE DATA (SP 800-73-5 part 2 section 3.2.2): the old
 // secret and the new one, side by side.
 func (c *Card) change(command apdu.Command) apdu.SW {
-	a, target := attemptOf(command), &c.profile.PIN
+	a, expected := attemptOf(command), c.profile.PIN
 	if command.P2 == refUnlock {
-		target = &c.profile.UnlockCode
+		expected = c.profile.UnlockCode
 	}
 	switch {
 	case command.P2 != refPIN && command.P2 != refUnlock:
@@ -129,8 +142,8 @@ func (c *Card) change(command apdu.Command) apdu.SW {
 		command.P2 == refPIN && !isPIN(command.Data[secretLength:]):
 		return c.refuse(a, apdu.SWWrongData)
 	}
-	a.expected, a.given = *target, command.Data[:secretLength]
-	a.succeed = func() error { return c.replace(target, command.Data[secretLength:]) }
+	a.expected, a.given = expected, command.Data[:secretLength]
+	a.succeed = func() error { return c.replace(command.P2, command.Data[secretLength:]) }
 	sw := c.try(a)
 	if command.P2 == refPIN {
 		c.session.verified = sw == apdu.SWOK
@@ -151,7 +164,7 @@ func (c *Card) resetRetry(command apdu.Command) apdu.SW {
 		return c.refuse(a, apdu.SWWrongData)
 	}
 	a.expected, a.given = c.profile.UnlockCode, command.Data[:secretLength]
-	a.succeed = func() error { return c.replace(&c.profile.PIN, command.Data[secretLength:]) }
+	a.succeed = func() error { return c.replace(refPIN, command.Data[secretLength:]) }
 	sw := c.try(a)
 	if sw != apdu.SWOK {
 		c.session.verified = false
@@ -187,13 +200,17 @@ func attemptOf(command apdu.Command) attempt {
 // try spends a try, and only then compares. The order is the whole point: when
 // power goes between the two, the try is gone and nothing was learned.
 func (c *Card) try(a attempt) apdu.SW {
+	b := &c.profile.Behaviour
 	if c.left(a.ref) == 0 {
-		return c.refuse(a, apdu.SWBlocked)
+		return c.refuse(a, b.Blocked.at(0, wordBlocked))
 	}
 	if err := c.truth.record(event{Event: a.event, Ref: a.ref}); err != nil {
 		return apdu.SWMemoryFailure
 	}
-	sw := triesLeft(c.left(a.ref))
+	sw := b.wrong().at(c.left(a.ref), "")
+	if c.left(a.ref) == 0 {
+		sw = b.lastWrong().at(0, "")
+	}
 	if a.expected.matches(a.given) {
 		if a.succeed != nil {
 			if err := a.succeed(); err != nil {
@@ -227,20 +244,16 @@ func (c *Card) left(ref string) int {
 }
 
 // replace makes a new secret durable.
-func (c *Card) replace(target *reference, secret []byte) error {
-	old := *target
+func (c *Card) replace(ref byte, secret []byte) error {
 	fresh, err := newReference(c.options.Rand, secret)
 	if err != nil {
 		return err
 	}
-	*target = fresh
-	if err := writeProfile(c.options.Dir, c.profile); err != nil {
-		*target = old
-		c.truth.failed = err // old or new on disk: nobody knows until the next start
-		return err
+	next := c.profile.clone()
+	if ref == refUnlock {
+		next.UnlockCode = fresh
+	} else {
+		next.PIN = fresh
 	}
-	return nil
+	return c.store(next)
 }
-
-// triesLeft is 63Cx (ISO/IEC 7816-4 section 5.6).
-func triesLeft(n int) apdu.SW { return apdu.SW(0x63C0 | n&0x0F) }

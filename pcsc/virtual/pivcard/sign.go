@@ -13,20 +13,24 @@ import (
 
 // Tags of the dynamic authentication template (SP 800-73-5 part 2 section 3.2.4).
 const (
-	tagTemplate  = 0x7C
-	tagChallenge = 0x81
-	tagResponse  = 0x82
+	tagTemplate       = 0x7C
+	tagChallenge      = 0x81
+	tagResponse       = 0x82
+	tagExponentiation = 0x85
 )
 
 // maxDigest is the longest hash that ECDSA takes here, in bytes (SHA-512).
 const maxDigest = 64
 
 // generalAuthenticate is GENERAL AUTHENTICATE (SP 800-73-5 part 2 section
-// 3.2.4) as it is used for signatures: the challenge is what the private key
-// operates on, the empty response asks for the result.
+// 3.2.4). The challenge is what a private key operates on, the exponentiation
+// the public key of the other side; the empty response asks for the result.
 func (c *Card) generalAuthenticate(command apdu.Command, fresh bool) ([]byte, apdu.SW) {
 	if !c.session.selected {
 		return nil, apdu.SWNotAllowed
+	}
+	if command.P2 == refAdmin {
+		return c.authenticateAdmin(command)
 	}
 	k := c.key(Slot(command.P2))
 	if k == nil || k.keyType != KeyType(command.P1) {
@@ -35,25 +39,55 @@ func (c *Card) generalAuthenticate(command apdu.Command, fresh bool) ([]byte, ap
 	if !c.session.allows(k.slot, fresh) {
 		return nil, apdu.SWSecurityStatus
 	}
-	response, err := apdu.Find(command.Data, tagTemplate, tagResponse)
-	if err != nil || len(response) != 0 {
-		return nil, apdu.SWWrongData
-	}
-	challenge, err := apdu.Find(command.Data, tagTemplate, tagChallenge)
-	if err != nil {
-		return nil, apdu.SWWrongData
-	}
-	signature, ok := k.sign(challenge)
+	input, result, ok := k.operate(command.Data)
 	if !ok {
 		return nil, apdu.SWWrongData
 	}
-	if err := c.truth.record(event{
-		Event: eventSign, Slot: k.slot.String(), SW: apdu.SWOK.String(),
-		Input: sha256Hex(challenge), Signature: sha256Hex(signature),
-	}); err != nil {
+	e := event{Event: eventSign, Slot: k.slot.String(), SW: apdu.SWOK.String(), Input: sha256Hex(input), Signature: sha256Hex(result)}
+	if k.slot == SlotKeyManagement { // the result is a secret of somebody: not even its hash
+		e.Event, e.Signature = eventDecipher, ""
+	}
+	if err := c.truth.record(e); err != nil {
 		return nil, apdu.SWMemoryFailure
 	}
-	return apdu.AppendTLV(nil, tagTemplate, apdu.AppendTLV(nil, tagResponse, signature)), apdu.SWOK
+	return apdu.AppendTLV(nil, tagTemplate, apdu.AppendTLV(nil, tagResponse, result)), apdu.SWOK
+}
+
+// operate applies the private key to what is in a template, or returns false
+// when the key does not take it.
+func (k *key) operate(data []byte) (input, result []byte, ok bool) {
+	response, err := apdu.Find(data, tagTemplate, tagResponse)
+	if err != nil || len(response) != 0 {
+		return nil, nil, false
+	}
+	private, isEC := k.private.(*ecdsa.PrivateKey)
+	if k.slot == SlotKeyManagement && isEC { // for key establishment only
+		if input, err = apdu.Find(data, tagTemplate, tagExponentiation); err != nil {
+			return nil, nil, false
+		}
+		result, ok = agree(private, input)
+		return input, result, ok
+	}
+	if input, err = apdu.Find(data, tagTemplate, tagChallenge); err != nil {
+		return nil, nil, false
+	}
+	result, ok = k.sign(input)
+	return input, result, ok
+}
+
+// agree is ECC CDH (SP 800-56A section 5.7.1.2) with an uncompressed point; the
+// result is the x coordinate.
+func agree(private *ecdsa.PrivateKey, point []byte) ([]byte, bool) {
+	own, err := private.ECDH()
+	if err != nil {
+		return nil, false
+	}
+	other, err := own.Curve().NewPublicKey(point)
+	if err != nil {
+		return nil, false
+	}
+	shared, err := own.ECDH(other)
+	return shared, err == nil
 }
 
 // allows applies the PIN policies (SP 800-73-5 part 1 section 5.1).
@@ -61,7 +95,7 @@ func (s *session) allows(slot Slot, fresh bool) bool {
 	switch slot {
 	case SlotCardAuth:
 		return true
-	case SlotAuthentication:
+	case SlotAuthentication, SlotKeyManagement:
 		return s.verified
 	case SlotSignature:
 		return s.verified && fresh

@@ -170,6 +170,7 @@ func TestFoldAndRunningCardAgree(t *testing.T) {
 	got := truth(t, c)
 	want := Truth{
 		StatusQueries: 1, Verifies: 6, UnlockVerifies: 2, Changes: 2, Resets: 1,
+		Commands:   map[byte]int{insSelect: 2, insVerify: 7, insGeneralAuthenticate: 1, insChangeReferenceData: 2, insResetRetryCounter: 2},
 		Signatures: got.Signatures, PINLeft: 9, UnlockLeft: 10,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || len(got.Signatures) != 1 {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -31,7 +30,13 @@ const (
 	eventVerify     = "verify"      // VERIFY with data
 	eventChange     = "change"      // CHANGE REFERENCE DATA
 	eventResetRetry = "reset-retry" // RESET RETRY COUNTER
-	eventSign       = "sign"        // GENERAL AUTHENTICATE
+	eventSign       = "sign"        // GENERAL AUTHENTICATE: a signature
+	eventDecipher   = "decipher"    // GENERAL AUTHENTICATE with the key management key
+	eventAdmin      = "admin"       // GENERAL AUTHENTICATE with the management key
+	eventSetAdmin   = "set-admin"   // SET MANAGEMENT KEY
+	eventPut        = "put"         // PUT DATA
+	eventGenerate   = "generate"    // GENERATE ASYMMETRIC KEY PAIR
+	eventCommand    = "command"     // any command, when it was answered
 	resultSuffix    = "-result"
 )
 
@@ -54,9 +59,12 @@ type event struct {
 	UnlockLeft int       `json:"unlock_left"`
 	SW         string    `json:"sw,omitempty"` // answered; absent: a try was spent, result follows
 	Slot       string    `json:"slot,omitempty"`
+	Object     string    `json:"object,omitempty"` // tag
+	INS        string    `json:"ins,omitempty"`    // of a command
 	Input      string    `json:"input_sha256,omitempty"`
 	Signature  string    `json:"signature_sha256,omitempty"`
-	GUID       string    `json:"guid,omitempty"` // in the first line
+	GUID       string    `json:"guid,omitempty"`      // in the first line, whose tries are the limits
+	Uncounted  bool      `json:"uncounted,omitempty"` // in the first line: the card counts no tries
 }
 
 // Signature is one signature that the card made.
@@ -73,9 +81,17 @@ type Truth struct {
 	UnlockVerifies int // commands that carried the unlock code
 	Changes        int // CHANGE REFERENCE DATA, of both secrets
 	Resets         int // resets and power-ons
+	Admissions     int // proofs of the management key, right or wrong
+	Changed        int // keys made, objects put, management keys set
+	Deciphers      int // operations of the key management key
 	Signatures     []Signature
-	PINLeft        int
-	UnlockLeft     int
+	// Commands is how often each instruction was answered, GET RESPONSE and
+	// the parts of a chain each for itself; from the same card, so that the
+	// commands of a signature are the difference between two readings. Cards
+	// made before this was counted have none.
+	Commands   map[byte]int
+	PINLeft    int
+	UnlockLeft int
 }
 
 // ReadTruth counts the truth log in a card's directory. It may be called while
@@ -93,10 +109,17 @@ func ReadTruth(dir string) (Truth, error) {
 
 // fold is the state that a log amounts to.
 type fold struct {
-	truth Truth
-	last  event
-	guid  string
-	size  int64 // bytes in complete lines
+	truth  Truth
+	last   event
+	limits limits
+	guid   string
+	size   int64 // bytes in complete lines
+}
+
+// limits are what the first line says of tries.
+type limits struct {
+	pin, unlock int
+	uncounted   bool
 }
 
 // foldTruth reads to the last newline. What stands after it was torn by a
@@ -139,43 +162,50 @@ func (f *fold) add(e event) error {
 	if debit, ok := strings.CutSuffix(e.Event, resultSuffix); ok && (f.last.Event != debit || f.last.Ref != e.Ref || f.last.SW != noStatusWord) {
 		return fmt.Errorf("%w: %s without its %s", ErrDamaged, e.Event, debit)
 	}
-	pin, unlock := f.last.after(e)
+	if e.Seq == 1 {
+		f.guid, f.limits = e.GUID, limits{e.PINLeft, e.UnlockLeft, e.Uncounted}
+		if !f.limits.possible() {
+			return fmt.Errorf("%w: limits %d and %d", ErrDamaged, e.PINLeft, e.UnlockLeft)
+		}
+	}
+	pin, unlock := f.limits.after(f.last, e)
 	if e.PINLeft != pin || e.UnlockLeft != unlock || pin < 0 || unlock < 0 {
 		return fmt.Errorf("%w: tries %d and %d, should be %d and %d", ErrDamaged, e.PINLeft, e.UnlockLeft, pin, unlock)
-	}
-	if e.Seq == 1 {
-		f.guid = e.GUID
 	}
 	f.last = e
 	f.truth.count(e)
 	return nil
 }
 
+func (l limits) possible() bool {
+	return min(l.pin, l.unlock) >= 1 && max(l.pin, l.unlock) <= maxLimit
+}
+
 // after returns the tries that are left when e follows last.
-func (last event) after(e event) (pin, unlock int) {
+func (l limits) after(last, e event) (pin, unlock int) {
 	pin, unlock = last.PINLeft, last.UnlockLeft
 	switch e.Event {
 	case eventMade:
-		return Tries, Tries
-	case eventVerify, eventChange, eventResetRetry:
-		if e.SW != noStatusWord { // refused before any comparison
-			return pin, unlock
+		return l.pin, l.unlock
+	case eventStatus, eventVerify, eventChange, eventResetRetry:
+		switch {
+		case e.SW != noStatusWord || l.uncounted: // refused before any comparison
+		case e.Ref == referencePIN:
+			pin--
+		case e.Ref == referenceUnlock:
+			unlock--
 		}
-		if e.Ref == referencePIN {
-			return pin - 1, unlock
-		}
-		return pin, unlock - 1
 	case eventVerify + resultSuffix, eventChange + resultSuffix:
-		if e.SW != statusWordOK {
-			return pin, unlock
+		switch {
+		case e.SW != statusWordOK:
+		case e.Ref == referencePIN:
+			pin = l.pin
+		case e.Ref == referenceUnlock:
+			unlock = l.unlock
 		}
-		if e.Ref == referencePIN {
-			return Tries, unlock
-		}
-		return pin, Tries
 	case eventResetRetry + resultSuffix:
 		if e.SW == statusWordOK {
-			return Tries, Tries
+			return l.pin, l.unlock
 		}
 	}
 	return pin, unlock
@@ -192,6 +222,19 @@ func (t *Truth) count(e event) {
 		t.Changes++
 	case eventPower, eventReset:
 		t.Resets++
+	case eventAdmin:
+		t.Admissions++
+	case eventGenerate, eventPut, eventSetAdmin:
+		t.Changed++
+	case eventDecipher:
+		t.Deciphers++
+	case eventCommand:
+		if ins, err := hex.DecodeString(e.INS); err == nil && len(ins) == 1 {
+			if t.Commands == nil {
+				t.Commands = map[byte]int{}
+			}
+			t.Commands[ins[0]]++
+		}
 	case eventSign:
 		t.Signatures = append(t.Signatures, Signature{Slot: e.Slot, InputSHA256: e.Input, SignatureSHA256: e.Signature})
 	}
@@ -199,84 +242,3 @@ func (t *Truth) count(e event) {
 		t.UnlockVerifies++
 	}
 }
-
-// truthLog appends to the log. After a failed write it refuses everything: the
-// kernel may have dropped what it could not write (fsyncgate), so that a later
-// success would mean nothing.
-type truthLog struct {
-	file   appender
-	now    func() time.Time
-	last   event
-	failed error
-}
-
-// appender is the part of a file that the log needs.
-type appender interface {
-	io.WriteCloser
-	Sync() error
-}
-
-// dataFile syncs what was appended and nothing else of the file's metadata.
-type dataFile struct{ *os.File }
-
-func (f dataFile) Sync() error { return syscall.Fdatasync(int(f.Fd())) }
-
-// openTruth opens the log of the card with this GUID and cuts off a torn line.
-func openTruth(path string, guid []byte, now func() time.Time) (*truthLog, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: there is a card but no truth log", ErrDamaged)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening truth log: %w", err)
-	}
-	f, err := foldTruth(file)
-	if err == nil && f.guid != hex.EncodeToString(guid) {
-		err = fmt.Errorf("%w: truth log is not of this card", ErrDamaged)
-	}
-	if err == nil {
-		err = file.Truncate(f.size)
-	}
-	if err == nil { // with the line before, should that not have been synced
-		err = file.Sync()
-	}
-	if err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return &truthLog{file: dataFile{file}, now: now, last: f.last}, nil
-}
-
-// note appends an event that nothing depends on, without syncing it.
-func (l *truthLog) note(name string) { _ = l.write(event{Event: name}) }
-
-// record appends an event and returns when it is on disk.
-func (l *truthLog) record(e event) error {
-	if err := l.write(e); err != nil {
-		return err
-	}
-	if err := l.file.Sync(); err != nil {
-		l.failed = fmt.Errorf("syncing truth log: %w", err)
-	}
-	return l.failed
-}
-
-func (l *truthLog) write(e event) error {
-	if l.failed != nil {
-		return l.failed
-	}
-	e.Seq, e.Time = l.last.Seq+1, l.now().UTC()
-	e.PINLeft, e.UnlockLeft = l.last.after(e)
-	line, err := json.Marshal(e)
-	if err == nil {
-		_, err = l.file.Write(append(line, '\n')) // one write: a kill tears at most its end
-	}
-	if err != nil {
-		l.failed = fmt.Errorf("writing truth log: %w", err)
-		return l.failed
-	}
-	l.last = e
-	return nil
-}
-
-func (l *truthLog) close() error { return l.file.Close() }
