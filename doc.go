@@ -20,6 +20,7 @@
 //
 //	token                   the domain: Token, Key, PIN, Tries, Attempt, states
 //	token/piv               PIV cards
+//	token/cardprofile       what must be known of a kind of card, as TOML
 //	token/tokentest         the suite that every kind of token passes
 //
 //	pcsc                    readers and cards, as small interfaces; Service is pcscd

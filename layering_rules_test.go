@@ -49,6 +49,12 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./token/pinpage", "./pcsc"},
 	},
 	{
+		of:  []string{"./token/cardprofile/..."},
+		may: []string{"./token"},
+		why: "what is known of a kind of card is data of the domain: it names no card, no reader and no kind of token",
+		bad: [2]string{"./token/cardprofile", "./token/piv"},
+	},
+	{
 		of:  []string{"./token/piv/...", "./token/p11/...", "./token/tokentest/..."},
 		may: append([]string{"./token/tokentest", "./pcsc", "./pcsc/apdu"}, domain...),
 		why: "a kind of token knows the domain and the reader, no other kind and no daemon",
@@ -202,9 +208,9 @@ var bans = []ban{
 	},
 	{
 		of:    []string{"..."},
-		not:   []string{"./daemon"},
+		not:   []string{"./daemon", "./token/cardprofile"},
 		never: []string{"github.com/pelletier/go-toml/..."},
-		why:   "configuration is read in one place, strictly, before anything starts",
+		why:   "configuration is read strictly, before anything starts: by the daemon, and card profiles by token/cardprofile",
 		bad:   [2]string{"./daemon/internal/policy", "github.com/pelletier/go-toml/v2"},
 	},
 	{

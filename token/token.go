@@ -153,4 +153,8 @@ type PINFormat struct {
 	MaxLength int // bytes
 	Allowed   func(b byte) bool
 	Charset   string // for people, for example "digits"
+	// PadTo is the length to which the card wants it padded with Pad; 0: as it
+	// is.
+	PadTo int
+	Pad   byte
 }

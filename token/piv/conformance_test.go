@@ -7,6 +7,7 @@ import (
 
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/piv"
 	"github.com/inkan-project/inkan/token/tokentest"
 )
@@ -46,38 +47,104 @@ func openCard(t *testing.T, dir string) *pivcard.Card {
 	return card
 }
 
-func TestPIVPassesTheSuiteOnTheVirtualCard(t *testing.T) {
-	made := t.TempDir()
-	card, err := pivcard.Open(pivcard.Options{Dir: made})
+// makeCard makes a card that behaves in a way, to be copied.
+func makeCard(t *testing.T, b pivcard.Behaviour) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	card, err := pivcard.Open(pivcard.Options{Dir: dir, Behaviour: b})
 	if err != nil {
 		t.Fatalf("making virtual card: %v", err)
 	}
 	if err := card.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// runSuite runs the suite on copies of a card. what says what the suite must
+// know of it.
+func runSuite(t *testing.T, made string, options piv.Options, what tokentest.Card) {
+	t.Helper()
+	tokentest.Run(t, tokentest.Harness{New: func(t *testing.T) tokentest.Card {
+		dir := newDirectory(t, made)
+		conn := &connection{card: openCard(t, dir)}
+		t.Cleanup(func() { wantTruth(t, dir, conn.verifies) })
+		options.Skipped = func(slot string, reason error) { t.Errorf("key %s is not shown: %v", slot, reason) }
+		c := what
+		c.Open = func() token.Token { return piv.Open(conn, options) }
+		c.Reset = func(context.Context) error { conn.card.Reset(); return nil }
+		c.Commands = func() int { return conn.commands }
+		c.PIN, c.WrongPIN = []byte(pivcard.DemoPIN), []byte("654321")
+		c.Slots = []string{"9a", "9c", "9e"}
+		return c
+	}})
+}
+
+func TestPIVPassesTheSuiteOnTheVirtualCard(t *testing.T) {
+	made := makeCard(t, pivcard.Behaviour{})
+	atr := openCard(t, newDirectory(t, made)).ATR()
 	for name, options := range map[string]piv.Options{
 		"nothing known of the card":       {},
 		"tries readable":                  {EmptyVerifySafe: true},
 		"tries readable, extended length": {EmptyVerifySafe: true, Extended: true},
+		"shipped profile of PIV":          piv.FromProfile(shipped(t).For("PIV", nil, "")),
+		"shipped profile of its ATR":      piv.FromProfile(shipped(t).For("PIV", atr, "")),
+		"strictest profile":               piv.FromProfile(cardprofile.Strictest()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			tokentest.Run(t, tokentest.Harness{New: func(t *testing.T) tokentest.Card {
-				dir := newDirectory(t, made)
-				conn := &connection{card: openCard(t, dir)}
-				t.Cleanup(func() { wantTruth(t, dir, conn.verifies) })
-				options.Skipped = func(slot string, reason error) { t.Errorf("key %s is not shown: %v", slot, reason) }
-				return tokentest.Card{
-					Open:          func() token.Token { return piv.Open(conn, options) },
-					Reset:         func(context.Context) error { conn.card.Reset(); return nil },
-					Commands:      func() int { return conn.commands },
-					PIN:           []byte(pivcard.DemoPIN),
-					WrongPIN:      []byte("654321"),
-					Limit:         pivcard.Tries,
-					TriesReadable: options.EmptyVerifySafe,
-					Slots:         []string{"9a", "9c", "9e"},
-				}
-			}})
+			runSuite(t, made, options, tokentest.Card{Limit: pivcard.Tries, TriesReadable: options.EmptyVerifySafe})
 		})
+	}
+}
+
+// TestPIVPassesTheSuiteOnEveryVariant is the first table of facts-cards.md:
+// each card that behaves in its own way, with the card profile that says so.
+func TestPIVPassesTheSuiteOnEveryVariant(t *testing.T) {
+	for _, name := range pivcard.Variants() {
+		behaviour, _ := pivcard.Variant(name)
+		if behaviour.DelayMS > 0 {
+			behaviour.DelayMS = 1 // slow enough to be another card, fast enough for a suite
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			profile := shipped(t).For("PIV", nil, "")
+			if _, ok := variantProfiles[name]; ok {
+				profile = profileOf(t, name)
+			}
+			runSuite(t, makeCard(t, behaviour), piv.FromProfile(profile), tokentest.Card{
+				Limit: profile.Limit, NeverLocks: behaviour.NeverLocks,
+				TriesReadable: profile.EmptyVerifySafe && !behaviour.NeverLocks,
+			})
+		})
+	}
+}
+
+// TestACardThatBurnsTriesIsNeverAsked is why an unknown card gets the strictest
+// profile.
+func TestACardThatBurnsTriesIsNeverAsked(t *testing.T) {
+	behaviour, _ := pivcard.Variant("empty-verify-burns")
+	dir := makeCard(t, behaviour)
+	for name, tt := range map[string]struct {
+		profile token.Profile
+		left    int
+	}{
+		"strictest":              {cardprofile.Strictest(), 10},
+		"asked as if it were so": {shipped(t).For("PIV", nil, ""), 7},
+	} {
+		own := newDirectory(t, dir)
+		tok := piv.Open(&connection{card: openCard(t, own)}, piv.FromProfile(tt.profile))
+		if _, err := tok.Identify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, _, err := tok.Tries(t.Context(), token.SecretPIN); err != nil {
+				t.Fatal(err)
+			}
+		}
+		truth, err := pivcard.ReadTruth(own)
+		if err != nil || truth.PINLeft != tt.left {
+			t.Errorf("%s: %d tries left, %v, want %d", name, truth.PINLeft, err, tt.left)
+		}
 	}
 }
 

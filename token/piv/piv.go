@@ -27,10 +27,11 @@ type Options struct {
 	// left (SP 800-73-5 part 2 section 3.2.1). On some ISO 7816 cards, though
 	// on none that keeps to that section, it spends a try.
 	EmptyVerifySafe bool
-	// WrongWords are status words besides 63Cx by which this card says that
-	// the PIN was wrong, for example 6300, 6982 or 6985. 9000, 63Cx, 6983 and
-	// 6984 keep their meaning.
-	WrongWords []uint16
+	// Words are the status words by which this card speaks about the PIN,
+	// besides those of the standard.
+	Words token.PINWords
+	// PIN is what a PIN can look like; the zero value is PINFormat().
+	PIN token.PINFormat
 	// Skipped is told which key is not shown and why; nil = nobody. A slot
 	// without a certificate is not told.
 	Skipped func(slot string, reason error)
@@ -48,16 +49,26 @@ type Token struct {
 var _ token.Token = (*Token)(nil)
 
 // Open returns the Token of a card; it sends nothing.
-func Open(card apdu.Transmitter, o Options) *Token { return &Token{card: card, options: o} }
+func Open(card apdu.Transmitter, o Options) *Token {
+	if o.PIN.Allowed == nil {
+		o.PIN = PINFormat()
+	}
+	return &Token{card: card, options: o}
+}
 
-// PINFormat returns [PINFormat]: it is the same for every PIV card.
-func (t *Token) PINFormat() token.PINFormat { return PINFormat() }
+// FromProfile returns what a card profile says as Options.
+func FromProfile(p token.Profile) Options {
+	return Options{Extended: p.Extended, EmptyVerifySafe: p.EmptyVerifySafe, Words: p.Words, PIN: p.PIN}
+}
+
+// PINFormat returns what a PIN of this card can look like.
+func (t *Token) PINFormat() token.PINFormat { return t.options.PIN }
 
 // PINFormat is the form of a PIN of SP 800-73-5 part 2 section 2.4.3: six to
-// eight decimal digits in ASCII.
+// eight decimal digits in ASCII, padded to eight bytes with FF.
 func PINFormat() token.PINFormat {
 	return token.PINFormat{
-		MinLength: 6, MaxLength: pinFieldLength, Charset: "digits",
+		MinLength: 6, MaxLength: 8, Charset: "digits", PadTo: 8, Pad: 0xFF,
 		Allowed: func(b byte) bool { return b >= '0' && b <= '9' },
 	}
 }

@@ -11,11 +11,7 @@ import (
 )
 
 // VERIFY (SP 800-73-5 part 2 section 3.2.1).
-const (
-	referencePIN   = 0x80 // PIV Card Application PIN (part 1 table 4)
-	pinFieldLength = 8    // part 2 section 2.4.3: padded to 8 bytes …
-	pinPadding     = 0xFF // … with FF
-)
+const referencePIN = 0x80 // PIV Card Application PIN (part 1 table 4)
 
 // Tries asks by VERIFY without data where [Options].EmptyVerifySafe says that
 // this is free, and only for the PIN; else it sends nothing and the tries are
@@ -31,16 +27,13 @@ func (t *Token) Tries(ctx context.Context, secret token.Secret) (tries token.Tri
 	if err != nil {
 		return token.Tries{}, false, fault("asking for the tries left", err)
 	}
-	if n, ok := sw.Counter(); ok {
-		return token.KnownTries(n), false, nil
-	}
-	switch sw {
-	case apdu.SWOK:
+	if sw == apdu.SWOK {
 		return token.Tries{}, true, nil
-	case apdu.SWBlocked:
-		return token.KnownTries(0), false, nil
 	}
-	return token.Tries{}, false, nil
+	if sw == apdu.SWRefDataUnusable { // to a question it may mean: no PIN was set
+		return token.Tries{}, false, nil
+	}
+	return verdictOf(sw, t.options.Words).Tries, false, nil
 }
 
 // Verify redeems the attempt for the card that [Token.Identify] found and
@@ -54,7 +47,9 @@ func (t *Token) Verify(ctx context.Context, pin *token.PIN, attempt *token.Attem
 	if err := pin.Check(t.PINFormat()); err != nil {
 		return token.Verdict{}, err
 	}
-	command, err := pin.Command([]byte{0x00, insVerify, 0x00, referencePIN, pinFieldLength}, pinFieldLength, pinPadding)
+	format := t.PINFormat()
+	field := max(format.PadTo, pin.Len()) // Lc in one byte: token.PINCapacity is far below
+	command, err := pin.Command([]byte{0x00, insVerify, 0x00, referencePIN, byte(field)}, format.PadTo, format.Pad)
 	if err != nil {
 		return token.Verdict{}, fmt.Errorf("building VERIFY: %w", err)
 	}
@@ -65,7 +60,7 @@ func (t *Token) Verify(ctx context.Context, pin *token.PIN, attempt *token.Attem
 	if err != nil {
 		return token.Verdict{Kind: token.VerdictNone, Cause: fault("verifying PIN", err)}, nil
 	}
-	v := verdictOf(sw, t.options.WrongWords)
+	v := verdictOf(sw, t.options.Words)
 	if v.Kind == token.VerdictNone {
 		v.Cause = fault("verifying PIN", sw.Err())
 	}
@@ -75,17 +70,22 @@ func (t *Token) Verify(ctx context.Context, pin *token.PIN, attempt *token.Attem
 // verdictOf reads a status word of VERIFY (SP 800-73-5 part 2 section 3.2.1;
 // 6984: ISO/IEC 7816-4 section 5.6). What is not known to be an answer about
 // the PIN is no verdict: the try stays spent and nobody is told "wrong".
-func verdictOf(sw apdu.SW, wrongWords []uint16) token.Verdict {
+func verdictOf(sw apdu.SW, words token.PINWords) token.Verdict {
+	const counter = 0x000F
 	v := token.Verdict{SW: uint16(sw)}
 	n, counted := sw.Counter()
+	if !counted && slices.Contains(words.Counted, uint16(sw)&^counter) {
+		n, counted = int(sw&counter), true
+	}
+	blocked := slices.Contains(words.Blocked, uint16(sw)) && n == 0
 	switch {
 	case sw == apdu.SWOK:
 		v.Kind = token.VerdictOK
+	case sw == apdu.SWBlocked, sw == apdu.SWRefDataUnusable, blocked:
+		v.Kind, v.Tries = token.VerdictBlocked, token.KnownTries(0)
 	case counted:
 		v.Kind, v.Tries = token.VerdictWrong, token.KnownTries(n)
-	case sw == apdu.SWBlocked, sw == apdu.SWRefDataUnusable:
-		v.Kind, v.Tries = token.VerdictBlocked, token.KnownTries(0)
-	case slices.Contains(wrongWords, uint16(sw)):
+	case slices.Contains(words.Wrong, uint16(sw)):
 		v.Kind = token.VerdictWrong
 	}
 	return v

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/piv"
 	"github.com/inkan-project/inkan/token/tokentest"
 )
@@ -58,21 +60,16 @@ func TestVerifySendsThePageOfThePINItself(t *testing.T) {
 	}
 }
 
-// TestEveryStatusWordHasItsVerdict goes through all 65,536, with and without
-// words of a card profile: a wrong reading locks cards or gives tries back.
+// TestEveryStatusWordHasItsVerdict goes through all 65,536, for each card
+// profile that is shipped or used in tests: a wrong reading locks cards or
+// gives tries back.
 func TestEveryStatusWordHasItsVerdict(t *testing.T) {
-	profiles := map[string][]uint16{
-		"no profile":                          nil,
-		"a card that says 6982 or 6300":       {0x6982, 0x6300},
-		"a card that says 6985":               {0x6985},
-		"a profile that contradicts ISO 7816": {0x9000, 0x6983, 0x6984, 0x63C0, 0x63CF},
-	}
-	for name, words := range profiles {
+	for name, profile := range allProfiles(t) {
 		t.Run(name, func(t *testing.T) {
 			var answer []byte
 			card := newCard(t)
 			card.verify = func([]byte) ([]byte, error) { return answer, nil }
-			tok := identified(t, card, piv.Options{WrongWords: words})
+			tok := identified(t, card, piv.FromProfile(profile))
 			pin := tokentest.PIN(t, []byte("123456"))
 			for word := range 1 << 16 {
 				answer = sw(uint16(word))
@@ -84,7 +81,7 @@ func TestEveryStatusWordHasItsVerdict(t *testing.T) {
 				if len(card.sent) != 1 {
 					t.Fatalf("%04X: %d commands were sent, want 1", word, len(card.sent))
 				}
-				want := wantVerdict(uint16(word), words)
+				want := wantVerdict(uint16(word), profile.Words)
 				if got.Kind != want.Kind || got.Tries != want.Tries || got.SW != want.SW {
 					t.Errorf("%04X: verdict %q, tries %v, SW %04X, want %q, %v", word, got.Kind, got.Tries, got.SW, want.Kind, want.Tries)
 				}
@@ -99,17 +96,45 @@ func TestEveryStatusWordHasItsVerdict(t *testing.T) {
 	}
 }
 
+// allProfiles are the shipped profiles, those of the variants of the virtual
+// card, none at all, and two that only contradict.
+func allProfiles(t *testing.T) map[string]token.Profile {
+	t.Helper()
+	all := map[string]token.Profile{
+		"no profile":                          {},
+		"strictest":                           cardprofile.Strictest(),
+		"a profile that contradicts ISO 7816": {Words: token.PINWords{Wrong: []uint16{0x9000, 0x6983, 0x6984, 0x63C0, 0x63CF}}},
+		"a profile that blocks what it can": {Words: token.PINWords{
+			Blocked: []uint16{0x9000, 0x63C0, 0x63C5, 0x6985, 0x6305}, Counted: []uint16{0x6300},
+		}},
+	}
+	for name := range variantProfiles {
+		all["variant "+name] = profileOf(t, name)
+	}
+	for _, atr := range [][]byte{nil, openCard(t, t.TempDir()).ATR()} {
+		p := shipped(t).For("PIV", atr, "")
+		all["shipped "+p.Name] = p
+	}
+	return all
+}
+
 // wantVerdict is the table in words of its own.
-func wantVerdict(word uint16, wrong []uint16) token.Verdict {
+func wantVerdict(word uint16, words token.PINWords) token.Verdict {
 	v := token.Verdict{SW: word}
+	family := slices.Contains(words.Counted, word&0xFFF0)
+	left := int(word & 0x000F)
 	switch {
 	case word == 0x9000:
 		v.Kind = token.VerdictOK
-	case word >= 0x63C0 && word <= 0x63CF:
-		v.Kind, v.Tries = token.VerdictWrong, token.KnownTries(int(word-0x63C0))
 	case word == 0x6983 || word == 0x6984:
 		v.Kind, v.Tries = token.VerdictBlocked, token.KnownTries(0)
-	case slices.Contains(wrong, word):
+	case word > 0x63C0 && word <= 0x63CF, family && left > 0:
+		v.Kind, v.Tries = token.VerdictWrong, token.KnownTries(left)
+	case slices.Contains(words.Blocked, word):
+		v.Kind, v.Tries = token.VerdictBlocked, token.KnownTries(0)
+	case word == 0x63C0, family:
+		v.Kind, v.Tries = token.VerdictWrong, token.KnownTries(0)
+	case slices.Contains(words.Wrong, word):
 		v.Kind = token.VerdictWrong
 	}
 	return v
@@ -141,7 +166,7 @@ func TestNoAnswerIsNoVerdictAndTheCardMustBeIdentifiedAgain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			card := newCard(t)
 			card.verify = func([]byte) ([]byte, error) { return tt.answer, tt.err }
-			tok := identified(t, card, piv.Options{WrongWords: []uint16{0}})
+			tok := identified(t, card, piv.Options{Words: token.PINWords{Wrong: []uint16{0}}})
 			used := attempt()
 			got, err := tok.Verify(t.Context(), tokentest.PIN(t, []byte("123456")), used)
 			if err != nil {
@@ -189,6 +214,9 @@ func TestTriesAreAskedOnlyWhereThatIsSafe(t *testing.T) {
 		{name: "6Cxx is not followed", options: piv.Options{EmptyVerifySafe: true}, secret: token.SecretPIN, answer: sw(0x6C08), sent: 1},
 		{name: "61xx is not followed", options: piv.Options{EmptyVerifySafe: true}, secret: token.SecretPIN, answer: sw(0x6108), sent: 1},
 		{name: "6300 has no number", options: piv.Options{EmptyVerifySafe: true}, secret: token.SecretPIN, answer: sw(0x6300), sent: 1},
+		{name: "630x counts where the profile says so", options: piv.Options{EmptyVerifySafe: true, Words: token.PINWords{Counted: []uint16{0x6300}}}, secret: token.SecretPIN, answer: sw(0x6305), want: token.KnownTries(5), sent: 1},
+		{name: "a word for blocked", options: piv.Options{EmptyVerifySafe: true, Words: token.PINWords{Blocked: []uint16{0x6985}}}, secret: token.SecretPIN, answer: sw(0x6985), want: token.KnownTries(0), sent: 1},
+		{name: "6984 may mean that no PIN was set", options: piv.Options{EmptyVerifySafe: true}, secret: token.SecretPIN, answer: sw(0x6984), sent: 1},
 		{name: "removed", options: piv.Options{EmptyVerifySafe: true}, secret: token.SecretPIN, err: pcsc.ErrRemoved, wantErr: token.KindCardRemoved, sent: 1},
 		{name: "a torn answer", options: piv.Options{EmptyVerifySafe: true}, secret: token.SecretPIN, answer: []byte{0x63}, wantErr: token.KindCardSilent, sent: 1},
 	}
@@ -214,6 +242,30 @@ func TestTriesAreAskedOnlyWhereThatIsSafe(t *testing.T) {
 			t.Errorf("Tries = %v with %d commands, want an error and none", err, len(card.sent))
 		}
 	})
+}
+
+func TestPINIsPaddedAsTheProfileSays(t *testing.T) {
+	letters := func(b byte) bool { return b >= 'a' && b <= 'z' }
+	for name, tt := range map[string]struct {
+		format token.PINFormat
+		secret string
+		want   string
+	}{
+		"with zeros":     {token.PINFormat{MinLength: 4, MaxLength: 12, Allowed: letters, PadTo: 12}, "abcdefghi", "002000800c616263646566676869000000"},
+		"not at all":     {token.PINFormat{MinLength: 4, MaxLength: 12, Allowed: letters}, "abcd", "002000800461626364"},
+		"as PIV wants":   {token.PINFormat{}, "123456", "0020008008313233343536ffff"},
+		"to the longest": {token.PINFormat{MinLength: 1, MaxLength: 64, Allowed: letters, PadTo: 64, Pad: 0x20}, "a", "002000804061" + strings.Repeat("20", 63)},
+	} {
+		card := newCard(t)
+		card.verify = func([]byte) ([]byte, error) { return sw(0x9000), nil }
+		tok := identified(t, card, piv.Options{PIN: tt.format})
+		if _, err := tok.Verify(t.Context(), tokentest.PIN(t, []byte(tt.secret)), attempt()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff([][]byte{unhex(t, tt.want)}, card.sent); diff != "" {
+			t.Errorf("padded %s (-want +got):\n%s", name, diff)
+		}
+	}
 }
 
 func TestPINFormatIsThatOfPIV(t *testing.T) {

@@ -28,8 +28,11 @@ type Card struct {
 	Commands func() int
 	// PIN and WrongPIN are test PINs; both have the form of a PIN.
 	PIN, WrongPIN []byte
-	// Limit is the number of wrong tries in a row that lock the card.
+	// Limit is the number of wrong tries in a row that lock the card; for one
+	// that never locks, the number after which the suite believes it.
 	Limit int
+	// NeverLocks says that the card counts no tries at all.
+	NeverLocks bool
 	// TriesReadable says that Tries is free and gives a number.
 	TriesReadable bool
 	// Slots are the places of the keys, in the order of Keys.
