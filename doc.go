@@ -27,6 +27,7 @@
 //	pcsc/apdu               commands, responses, status words, BER-TLV
 //	pcsc/virtual            a reader and a card (pivcard) that are only software;
 //	                        vpcd puts such a card into a real pcscd
+//	pcsc/virtual/cardcmd    the program that does so, inkan-virtual-card
 //	pcsc/pcsctest           a pcscd for one test, with faults
 //
 // Start with docs/architecture.md. How to check a change: docs/testing.md.
