@@ -46,6 +46,37 @@ func (f *dyingFile) Sync() error {
 	return f.appender.Sync()
 }
 
+// TestKillNeverGivesATryBackOnAnyVariant cuts the power at each step of what
+// spends a try on cards that count in their own way.
+func TestKillNeverGivesATryBackOnAnyVariant(t *testing.T) {
+	for name, guess := range map[string]string{"limit-3": wrongPIN, "empty-verify-burns": queryPIN, "last-blocked": wrongPIN} {
+		for step := range 5 {
+			c := variant(t, name)
+			dir, left := c.options.Dir, truth(t, c).PINLeft
+			limit := left
+			_ = c.Close()
+			for range 3 * limit {
+				c := open(t, dir)
+				wantSW(t, c, selectPIV, apdu.SWOK)
+				c.truth.file = &dyingFile{appender: c.truth.file, left: step, half: true}
+				send(t, c, guess)
+				_ = c.Close()
+				now, err := ReadTruth(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if now.PINLeft > left {
+					t.Fatalf("%s, killed at step %d: tries rose from %d to %d", name, step, left, now.PINLeft)
+				}
+				left = now.PINLeft
+			}
+			if step >= 1 && left != 0 {
+				t.Errorf("%s, killed at step %d: %d tries left behind %d kills, want 0", name, step, left, 3*limit)
+			}
+		}
+	}
+}
+
 // TestKillAtAnyStepNeverGivesAGuessAway is somebody who cuts the power at the
 // same step of every VERIFY, hoping for more than ten answers.
 func TestKillAtAnyStepNeverGivesAGuessAway(t *testing.T) {
