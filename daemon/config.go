@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 )
 
 // Config is everything that can be set. Zero values mean the default named.
@@ -55,6 +56,9 @@ type CardConfig struct {
 	Idle Duration `toml:"idle"`
 	// CommandTimeout is how long one command may take. Default "30s".
 	CommandTimeout Duration `toml:"command_timeout"`
+	// Profiles is a folder of card profiles (*.toml) beside the shipped ones.
+	// Default: none.
+	Profiles string `toml:"profiles"`
 }
 
 // VirtualConfig is about the embedded virtual card.
@@ -121,7 +125,7 @@ func explain(err error) string {
 
 // check returns KindConfigInvalid for values that cannot work.
 func (c Config) check() error {
-	for name, path := range map[string]string{"state_dir": c.StateDir, "socket": c.Socket, "pin_socket": c.PINSocket} {
+	for name, path := range map[string]string{"state_dir": c.StateDir, "socket": c.Socket, "pin_socket": c.PINSocket, "card.profiles": c.Card.Profiles} {
 		if path != "" && !filepath.IsAbs(path) {
 			return invalid("%s = %q is not an absolute path", name, path)
 		}
@@ -130,6 +134,9 @@ func (c Config) check() error {
 		return invalid("pin.memory = %q is neither \"memfd_secret\" nor \"mlock\"", m)
 	}
 	if _, err := c.Virtual.layout(); err != nil {
+		return err
+	}
+	if _, err := cardprofile.Load(c.Card.Profiles); err != nil {
 		return err
 	}
 	return nil

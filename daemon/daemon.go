@@ -32,6 +32,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/unixsock"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/pinpage"
 )
 
@@ -131,6 +132,10 @@ func runLocked(ctx context.Context, o Options) error {
 		return err
 	}
 	defer closing(o.Logger, "journal and log", rec.close)
+	profiles, err := cardprofile.Load(o.Config.Card.Profiles)
+	if err != nil {
+		return err
+	}
 	ctx, restart := context.WithCancelCause(ctx)
 	defer restart(nil)
 	system, closeSystem, err := readers(o, restart)
@@ -152,7 +157,7 @@ func runLocked(ctx context.Context, o Options) error {
 	}
 	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules), Logger: o.Logger})
 	cards := cardowner.New(cardowner.Config{
-		System: system, Applications: applications(),
+		System: system, Applications: applications(profiles),
 		Idle: time.Duration(o.Config.Card.Idle), Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
 		Logger: o.Logger, Met: o.met(rec.register),
 	})

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
-	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/policy"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/pcsc"
@@ -19,6 +20,7 @@ import (
 	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/piv"
 )
 
@@ -55,29 +57,27 @@ func (c VirtualConfig) layout() (map[pivcard.Slot]pivcard.KeyType, error) {
 	if len(c.Keys) == 0 {
 		return nil, nil
 	}
-	layout := map[pivcard.Slot]pivcard.KeyType{}
-	for slotName, typeName := range c.Keys {
-		slot, slotOK := map[string]pivcard.Slot{"9a": pivcard.SlotAuthentication, "9c": pivcard.SlotSignature, "9e": pivcard.SlotCardAuth}[slotName]
-		keyType, typeOK := map[string]pivcard.KeyType{"RSA-2048": pivcard.RSA2048, "P-256": pivcard.P256}[typeName]
-		if !slotOK || !typeOK {
-			return nil, invalid("virtual.keys: %q = %q: slots are 9a, 9c and 9e, types RSA-2048 and P-256", slotName, typeName)
-		}
-		layout[slot] = keyType
+	var parts []string
+	for slot, keyType := range c.Keys {
+		parts = append(parts, slot+"="+keyType)
+	}
+	slices.Sort(parts)
+	layout, err := pivcard.ParseKeys(strings.Join(parts, ","))
+	if err != nil {
+		return nil, invalid("virtual.keys: %v", err)
 	}
 	return layout, nil
 }
 
 // applications are the kinds of card that inkand knows.
-func applications() []cardowner.Application {
-	// SP 800-73-5 part 2 section 3.2.1: VERIFY without data is a free question.
-	options := piv.Options{Extended: true, EmptyVerifySafe: true}
+func applications(profiles *cardprofile.Set) []cardowner.Application {
+	const name = "PIV"
 	return []cardowner.Application{{
-		Name: "PIV",
-		Profile: token.Profile{
-			Limit: pinguard.MaxLimit, EmptyVerifySafe: options.EmptyVerifySafe,
-			PIN: piv.Open(nil, options).PINFormat(),
+		Name:    name,
+		Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For(name, atr, card) },
+		Open: func(card pcsc.Card, profile token.Profile) token.Token {
+			return piv.Open(card, piv.FromProfile(profile))
 		},
-		Open: func(card pcsc.Card) token.Token { return piv.Open(card, options) },
 	}}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/piv"
 )
 
@@ -181,12 +182,18 @@ func newHouse(t *testing.T, change func(*broker.Config)) *house {
 // start puts the parts together and waits for the card.
 func (h *house) start(t *testing.T, change func(*broker.Config)) {
 	t.Helper()
-	options := piv.Options{Extended: true, EmptyVerifySafe: true}
+	profiles, err := cardprofile.Shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.cards = cardowner.New(cardowner.Config{
 		System: h.reader,
 		Applications: []cardowner.Application{{
-			Name: "PIV", Profile: token.Profile{Limit: 10, EmptyVerifySafe: true, PIN: piv.Open(nil, options).PINFormat()},
-			Open: func(c pcsc.Card) token.Token { return resetNoted{piv.Open(c, options), h.events} },
+			Name:    "PIV",
+			Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For("PIV", atr, card) },
+			Open: func(c pcsc.Card, p token.Profile) token.Token {
+				return resetNoted{piv.Open(c, piv.FromProfile(p)), h.events}
+			},
 		}},
 		Idle: time.Second, CommandTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 		Met: func(context.Context, token.Identity, []token.Key) error { return nil },
@@ -195,7 +202,6 @@ func (h *house) start(t *testing.T, change func(*broker.Config)) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.cards.Run(ctx) })
 	t.Cleanup(func() { stop(); wg.Wait() })
-	var err error
 	h.guard, _, err = pinguard.Open(pinguard.Config{FS: journalFS{pinguard.DirFS(t.TempDir()), h.events}, Now: time.Now, Slots: 256})
 	if err != nil {
 		t.Fatal(err)

@@ -23,10 +23,12 @@ import (
 
 // Application is a kind of token that may be found on a card.
 type Application struct {
-	Name    string
-	Profile token.Profile
+	Name string
+	// Profile returns the card profile of a card with this ATR and identity;
+	// the identity is "" until the card has told it.
+	Profile func(atr []byte, card token.CardID) token.Profile
 	// Open speaks to the application over an exclusive connection.
-	Open func(pcsc.Card) token.Token
+	Open func(pcsc.Card, token.Profile) token.Token
 }
 
 // Config is what an Owner needs.
@@ -336,12 +338,12 @@ func (o *Owner) fault(err error) *token.Error {
 	}
 	kind := token.KindReaderFault
 	switch {
+	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer): // whatever else is known, the outcome is not
+		kind = token.KindCardSilent
 	case errors.Is(err, pcsc.ErrNoService):
-		return token.NewError(token.KindPCSCUnavailable).Because(err)
+		kind = token.KindPCSCUnavailable
 	case errors.Is(err, pcsc.ErrRemoved), errors.Is(err, pcsc.ErrNoReader):
 		kind = token.KindCardRemoved
-	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer):
-		kind = token.KindCardSilent
 	case errors.Is(err, pcsc.ErrSharing):
 		return o.inUse(err)
 	case errors.Is(err, pcsc.ErrDenied):

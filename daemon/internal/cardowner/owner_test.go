@@ -14,6 +14,7 @@ import (
 	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/piv"
 )
 
@@ -35,13 +36,16 @@ func newCard(t *testing.T) *pivcard.Card {
 // start runs an Owner over these readers until the test ends.
 func start(t *testing.T, system pcsc.System, timeout time.Duration) *cardowner.Owner {
 	t.Helper()
-	options := piv.Options{Extended: true, EmptyVerifySafe: true}
+	profiles, err := cardprofile.Shipped()
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := cardowner.New(cardowner.Config{
 		System: system,
 		Applications: []cardowner.Application{{
 			Name:    "PIV",
-			Profile: token.Profile{Limit: 10, EmptyVerifySafe: true, PIN: piv.Open(nil, options).PINFormat()},
-			Open:    func(c pcsc.Card) token.Token { return piv.Open(c, options) },
+			Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For("PIV", atr, card) },
+			Open:    func(c pcsc.Card, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
 		}},
 		Idle: idle, CommandTimeout: timeout, Logger: slog.New(slog.DiscardHandler),
 		Met: func(context.Context, token.Identity, []token.Key) error { return nil },

@@ -24,6 +24,7 @@ type reader struct {
 
 	now     pcsc.ReaderState
 	met     bool // now's card was probed
+	looks   int  // how often it failed
 	card    *Card
 	problem *token.Error // why there is no card although one is present
 	app     Application
@@ -121,7 +122,7 @@ func (r *reader) update(s pcsc.ReaderState) {
 	}
 	r.retry.Stop()
 	r.release()
-	r.card, r.problem, r.met = nil, nil, true
+	r.card, r.problem, r.met, r.looks = nil, nil, true, 0
 	r.publish(nil, s.Present)
 	if s.Present {
 		r.meet()
@@ -147,7 +148,7 @@ func (r *reader) meet() {
 	if err != nil {
 		r.card = nil
 		r.problem = r.owner.fault(err)
-		if r.problem.Kind == token.KindReaderInUse {
+		if r.again(err) {
 			r.retry.Reset(r.owner.cfg.Retry)
 		}
 		r.logger.Info("Card is not usable", "problem", r.problem.Kind, "error", err)
@@ -158,6 +159,24 @@ func (r *reader) meet() {
 	r.publish(r.problem, false)
 }
 
+// maxLooks is how often a card is looked at that fails in a way that may pass.
+const maxLooks = 3
+
+// again reports whether a card is worth another look: as long as somebody else
+// has it, for no event tells when it is free; and a few times after a reset by
+// others or a lost answer. What is simply no card of ours is left alone.
+func (r *reader) again(err error) bool {
+	r.looks++
+	switch {
+	case errors.Is(err, pcsc.ErrSharing):
+		return true
+	case errors.Is(err, pcsc.ErrReset), errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer),
+		token.KindOf(err) == token.KindCardSilent:
+		return r.looks < maxLooks
+	}
+	return false
+}
+
 // probe asks each application in turn whether the card is its own.
 func (r *reader) probe(ctx context.Context) (*Card, error) {
 	for _, app := range r.owner.cfg.Applications {
@@ -165,8 +184,7 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 			return nil, err
 		}
 		r.clean = false
-		tok := app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout, r.owner.patience})
-		id, err := tok.Identify(ctx)
+		tok, id, profile, err := r.identify(ctx, app)
 		if errors.Is(err, token.ErrNotMine) {
 			continue
 		}
@@ -183,9 +201,32 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 			return nil, fmt.Errorf("reading the tries left: %w", err)
 		}
 		r.app = app
-		return &Card{Identity: id, Reader: r.name, Profile: app.Profile, Keys: keys, OnCard: tries}, nil
+		return &Card{Identity: id, Reader: r.name, Profile: profile, Keys: keys, OnCard: tries}, nil
 	}
 	return nil, token.NewError(token.KindCardUnknown)
+}
+
+// identify asks an application for the card identity, and again where the
+// identity calls for another card profile than the ATR did.
+func (r *reader) identify(ctx context.Context, app Application) (token.Token, token.Identity, token.Profile, error) {
+	profile := app.Profile(r.conn.ATR(), "")
+	for {
+		tok := r.open(app, profile)
+		id, err := tok.Identify(ctx)
+		if err != nil {
+			return nil, token.Identity{}, profile, err
+		}
+		own := app.Profile(r.conn.ATR(), id.Card)
+		if own.Name == profile.Name {
+			return tok, id, profile, nil
+		}
+		profile = own
+	}
+}
+
+// open speaks to an application within the time that each command has.
+func (r *reader) open(app Application, profile token.Profile) token.Token {
+	return app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout, r.owner.patience}, profile)
 }
 
 // serve does one job: reset, identify, use, reset.
@@ -232,7 +273,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 		}
 	}
 	r.clean = false
-	tok := r.app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout, r.owner.patience})
+	tok := r.open(r.app, r.card.Profile)
 	id, err := tok.Identify(ctx)
 	if errors.Is(err, token.ErrNotMine) || err == nil && id.Card != r.card.Identity.Card {
 		return Lease{}, token.NewError(token.KindCardChanged)
