@@ -10,13 +10,17 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/inkan-project/inkan/client"
 	"github.com/inkan-project/inkan/daemon"
+	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
@@ -40,14 +44,18 @@ type Options struct {
 	Config func(*daemon.Config)
 	// Hooks are faults of the reader.
 	Hooks virtual.Options
+	// PCSCD runs the daemon on the pcscd that the environment names, as on a
+	// PC: the test puts the cards in. Members of the test's own group sign, and
+	// programs may give PINs, but for the last three tries.
+	PCSCD bool
 }
 
 // Daemon is a running inkand.
 type Daemon struct {
 	Dir    string
 	Socket string
-	Reader *virtual.System
-	Card   *pivcard.Card
+	Reader *virtual.System // nil with PCSCD
+	Card   *pivcard.Card   // nil with PCSCD
 
 	t     testing.TB
 	close func() error // nil once stopped
@@ -74,7 +82,15 @@ func TryStart(t testing.TB, o Options) (*Daemon, error) {
 			pivcard.SlotAuthentication: pivcard.P256, pivcard.SlotSignature: pivcard.P256, pivcard.SlotCardAuth: pivcard.P256,
 		}
 	}
-	d := &Daemon{Dir: o.Dir, Socket: filepath.Join(o.Dir, "inkan.sock"), Reader: virtual.New(o.Hooks), t: t}
+	d := &Daemon{Dir: o.Dir, Socket: filepath.Join(o.Dir, "inkan.sock"), t: t}
+	if o.PCSCD {
+		if err := d.run(o); err != nil {
+			return nil, err
+		}
+		t.Cleanup(d.Stop)
+		return d, nil
+	}
+	d.Reader = virtual.New(o.Hooks)
 	var err error
 	if d.Card, err = pivcard.Open(pivcard.Options{Dir: d.cardDir(), Keys: o.Keys}); err != nil {
 		return nil, err
@@ -93,6 +109,14 @@ func TryStart(t testing.TB, o Options) (*Daemon, error) {
 // run starts the daemon and waits for it to be ready.
 func (d *Daemon) run(o Options) error {
 	cfg := daemon.Config{StateDir: filepath.Join(d.Dir, "state"), Socket: d.Socket}
+	var system pcsc.System
+	if o.PCSCD {
+		if err := behindPCSCD(&cfg); err != nil {
+			return err
+		}
+	} else {
+		system = d.Reader
+	}
 	if o.Config != nil {
 		o.Config(&cfg)
 	}
@@ -101,7 +125,7 @@ func (d *Daemon) run(o Options) error {
 	var once sync.Once
 	go func() {
 		ended <- daemon.Run(ctx, daemon.Options{
-			Config: cfg, Virtual: !o.NotVirtual, System: d.Reader, Version: "test",
+			Config: cfg, Virtual: !o.NotVirtual && !o.PCSCD, System: system, Version: "test",
 			Logger: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
 			Ready:  func() { once.Do(func() { close(ready) }) },
 		})
@@ -127,6 +151,35 @@ func (d *Daemon) run(o Options) error {
 	}
 }
 
+// behindPCSCD lets the tests' user sign with cards that are only software.
+func behindPCSCD(cfg *daemon.Config) error {
+	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid()))
+	if err != nil {
+		return err
+	}
+	allow := true
+	cfg.AllowVirtual, cfg.PIN.ProgramSource, cfg.SignerGroup = &allow, true, group.Name
+	return nil
+}
+
+// Await waits until the status is as wanted and returns it.
+func (d *Daemon) Await(wanted func(*inkanpb.Status) bool) *inkanpb.Status {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	var last *inkanpb.Status
+	for u, err := range d.Client(nil).Watch(ctx) {
+		if err != nil {
+			d.t.Fatalf("the status never became as wanted: %v; at last %v", err, last)
+		}
+		if last = u.Status; wanted(last) {
+			return last
+		}
+	}
+	d.t.Fatal("the status never became as wanted")
+	return nil
+}
+
 // awaitCard waits until the daemon has looked at its card.
 func (d *Daemon) awaitCard(usable bool) {
 	d.t.Helper()
@@ -149,7 +202,10 @@ func (d *Daemon) Stop() {
 	if d.close == nil {
 		return
 	}
-	err := errors.Join(d.close(), d.Card.Close())
+	err := d.close()
+	if d.Card != nil {
+		err = errors.Join(err, d.Card.Close())
+	}
 	d.close = nil
 	if err != nil {
 		d.t.Errorf("stopping inkand: %v", err)
