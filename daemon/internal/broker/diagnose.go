@@ -45,6 +45,7 @@ type Step struct {
 // Diagnose checks layer by layer what a signature needs, as far as that goes
 // without a PIN. It sends nothing to any card.
 func (b *Broker) Diagnose(ctx context.Context) []Step {
+	b.settle(ctx)
 	s := b.Status(ctx)
 	steps := []Step{{Layer: LayerService, Result: StepOK}}
 	if err := b.cfg.Cards.Service(); err != nil {
@@ -75,6 +76,8 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 				Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),
 				Application: r.Card.Application, Keys: len(r.Card.Keys),
 			})
+		case r.Present && r.Problem == nil: // it is being looked at, for too long
+			steps = append(steps, failed(LayerApplication, r.Name, token.NewError(token.KindCardSilent)))
 		case r.Present:
 			steps = append(steps, failed(LayerApplication, r.Name, r.Problem))
 		}
