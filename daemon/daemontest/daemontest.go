@@ -37,6 +37,8 @@ type Options struct {
 	// Keys says which keys a new card has; nil = P-256 in 9A, 9C and 9E, which
 	// are made at once.
 	Keys map[pivcard.Slot]pivcard.KeyType
+	// Behaviour is that of a new card.
+	Behaviour pivcard.Behaviour
 	// NotVirtual runs the daemon as if the card were a real one: the virtual
 	// uid has no roles, and virtual cards are refused.
 	NotVirtual bool
@@ -92,7 +94,7 @@ func TryStart(t testing.TB, o Options) (*Daemon, error) {
 	}
 	d.Reader = virtual.New(o.Hooks)
 	var err error
-	if d.Card, err = pivcard.Open(pivcard.Options{Dir: d.cardDir(), Keys: o.Keys}); err != nil {
+	if d.Card, err = pivcard.Open(pivcard.Options{Dir: d.cardDir(), Keys: o.Keys, Behaviour: o.Behaviour}); err != nil {
 		return nil, err
 	}
 	if err := d.Reader.Insert(virtual.DefaultReader, d.Card); err != nil {

@@ -206,22 +206,27 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 	return nil, token.NewError(token.KindCardUnknown)
 }
 
-// identify asks an application for the card identity, and again where the
-// identity calls for another card profile than the ATR did.
+// identify asks an application for the card identity, in the way that every
+// card understands, and again as its own card profile says where that differs:
+// an ATR is shared by cards that take extended length and cards that refuse it.
 func (r *reader) identify(ctx context.Context, app Application) (token.Token, token.Identity, token.Profile, error) {
-	profile := app.Profile(r.conn.ATR(), "")
-	for {
-		tok := r.open(app, profile)
-		id, err := tok.Identify(ctx)
-		if err != nil {
-			return nil, token.Identity{}, profile, err
-		}
-		own := app.Profile(r.conn.ATR(), id.Card)
-		if own.Name == profile.Name {
-			return tok, id, profile, nil
-		}
-		profile = own
+	careful := app.Profile(r.conn.ATR(), "")
+	careful.Extended = false
+	tok := r.open(app, careful)
+	id, err := tok.Identify(ctx)
+	if err != nil {
+		return nil, token.Identity{}, careful, err
 	}
+	own := app.Profile(r.conn.ATR(), id.Card)
+	if own.Name == careful.Name && !own.Extended {
+		return tok, id, own, nil
+	}
+	tok = r.open(app, own)
+	again, err := tok.Identify(ctx)
+	if err == nil && again.Card != id.Card {
+		err = token.NewError(token.KindCardChanged)
+	}
+	return tok, again, own, err
 }
 
 // open speaks to an application within the time that each command has.

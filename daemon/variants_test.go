@@ -1,0 +1,113 @@
+package daemon_test
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/daemon"
+	"github.com/inkan-project/inkan/daemon/daemontest"
+	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
+)
+
+// variants are kinds of cards and what an administrator's card profile says of
+// each; wrong is how many wrong PINs inkand lets through.
+var variants = map[string]struct {
+	profile string
+	wrong   int
+}{
+	"piv":                {"limit = 10\nempty_verify_safe = true", 10},
+	"limit-3":            {"limit = 3\nempty_verify_safe = true", 3},
+	"limit-5":            {"limit = 5\nempty_verify_safe = true", 5},
+	"limit-15":           {"limit = 15\nempty_verify_safe = true", 10},
+	"last-blocked":       {"limit = 10\nempty_verify_safe = true", 10},
+	"never-6983":         {"limit = 10\nempty_verify_safe = true\nwords.blocked = [\"63C0\"]", 10},
+	"no-count":           {"limit = 10\nwords.wrong = [\"6982\"]", 10},
+	"cac":                {"limit = 10\nempty_verify_safe = true\nwords.wrong = [\"6985\"]", 10},
+	"empty-verify-burns": {"limit = 10", 10},
+	"wrong-6300":         {"limit = 10\nwords.wrong = [\"6300\"]", 10},
+	"wrong-630x":         {"limit = 10\nempty_verify_safe = true\nwords.counted = [\"630x\"]", 10},
+	"pieces":             {"limit = 10\nempty_verify_safe = true\nextended_length = true", 10},
+	"t0":                 {"limit = 10\nempty_verify_safe = true", 10},
+	"exact-le":           {"limit = 10\nempty_verify_safe = true\nextended_length = true", 10},
+}
+
+func TestEachKindOfCardSignsAndLocksAtItsLimit(t *testing.T) {
+	for _, name := range pivcard.Variants() {
+		v, ok := variants[name]
+		if !ok {
+			if name != "slow" { // as piv, but it takes its time
+				t.Errorf("variant %s has no card profile here", name)
+			}
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			d := startVariant(t, name, v.profile)
+			if _, err := sign(d.Client(rightPIN), d.Key("9a")); err != nil {
+				t.Fatalf("signing: %v", err)
+			}
+			before := d.Truth()
+			wrong, key := d.Client(daemontest.PIN("000000")), d.Key("9a")
+			for i := range v.wrong {
+				_, err := sign(wrong, key)
+				if !errors.Is(err, client.ErrPINWrong) && (i < v.wrong-1 || !errors.Is(err, client.ErrCardLocked)) {
+					t.Fatalf("wrong PIN %d: %v", i+1, err)
+				}
+				checkShown(t, d)
+			}
+			for range 3 {
+				if _, err := sign(d.Client(rightPIN), key); !errors.Is(err, client.ErrCardLocked) {
+					t.Errorf("after %d wrong PINs: %v, want CARD_LOCKED", v.wrong, err)
+				}
+			}
+			if got := d.Truth().Verifies - before.Verifies; got != v.wrong {
+				t.Errorf("the card saw %d wrong PINs, want %d", got, v.wrong)
+			}
+		})
+	}
+}
+
+// startVariant makes a card of a kind and its profile, and starts inkand.
+func startVariant(t *testing.T, name, profile string) *daemontest.Daemon {
+	t.Helper()
+	behaviour, ok := pivcard.Variant(name)
+	if !ok {
+		t.Fatalf("no variant %s", name)
+	}
+	dir := t.TempDir()
+	card, err := pivcard.Open(pivcard.Options{Dir: filepath.Join(dir, "card"), Behaviour: behaviour, Keys: map[pivcard.Slot]pivcard.KeyType{
+		pivcard.SlotAuthentication: pivcard.P256, pivcard.SlotSignature: pivcard.P256, pivcard.SlotCardAuth: pivcard.P256,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := "piv-" + hex.EncodeToString(card.GUID())
+	if err := card.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("name = %q\napplication = \"PIV\"\ncards = [%q]\nunlock_limit = 10\n%s\n"+
+		"[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n", name, id, profile)
+	profiles := t.TempDir()
+	if err := os.WriteFile(filepath.Join(profiles, name+".toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return daemontest.Start(t, daemontest.Options{
+		Dir: dir, Behaviour: behaviour, Config: func(c *daemon.Config) { c.Card.Profiles = profiles },
+	})
+}
+
+// checkShown checks that no more tries are shown than the card has.
+func checkShown(t *testing.T, d *daemontest.Daemon) {
+	t.Helper()
+	st, err := d.Client(nil).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown, has := int(st.GetCards()[0].GetPin().GetTriesLeft()), d.Truth().PINLeft; shown > has {
+		t.Errorf("%d tries shown, the card has %d", shown, has)
+	}
+}
