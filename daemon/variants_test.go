@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/inkan-project/inkan/daemon"
 	"github.com/inkan-project/inkan/daemon/daemontest"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
 // variants are kinds of cards and what an administrator's card profile says of
@@ -109,5 +111,20 @@ func checkShown(t *testing.T, d *daemontest.Daemon) {
 	}
 	if shown, has := int(st.GetCards()[0].GetPin().GetTriesLeft()), d.Truth().PINLeft; shown > has {
 		t.Errorf("%d tries shown, the card has %d", shown, has)
+	}
+}
+
+func TestAKeyForDecryptionIsListedAndAsksNobodyForAPIN(t *testing.T) {
+	d := daemontest.Start(t, daemontest.Options{Keys: map[pivcard.Slot]pivcard.KeyType{pivcard.SlotKeyManagement: pivcard.P256}})
+	key := d.Key("9d")
+	if len(key.GetAlgorithms()) != 0 {
+		t.Errorf("algorithms %v, want none", key.GetAlgorithms())
+	}
+	c := d.Client(daemontest.PINFunc(func(context.Context, client.Prompt, []byte) (int, error) {
+		t.Error("somebody was asked for the PIN")
+		return 0, client.ErrCancel
+	}))
+	if _, err := c.Sign(t.Context(), request(key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)); !errors.Is(err, client.ErrCertificateNotUsable) {
+		t.Errorf("Sign: %v, want CERTIFICATE_NOT_USABLE", err)
 	}
 }

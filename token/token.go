@@ -91,6 +91,7 @@ type Key struct {
 	SPKI        []byte           // DER of Public
 	Certificate []byte           // DER, or nil
 	PINPolicy   PINPolicy
+	DecryptOnly bool // it is for decryption: it is listed and never signs
 }
 
 // NewKey fills in what follows from the public key. It returns an error for a

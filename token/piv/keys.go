@@ -118,6 +118,7 @@ func (t *Token) readKey(ctx context.Context, s slot) (token.Key, bool, error) {
 		return token.Key{}, false, errKeyType
 	}
 	key, err := token.NewKey(t.id, s.name, s.label, certificate.PublicKey, der, s.policy)
+	key.DecryptOnly = !s.signs
 	return key, err == nil, err
 }
 

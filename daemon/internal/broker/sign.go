@@ -112,6 +112,9 @@ func (b *Broker) operation(caller Caller, card cardowner.Card, name string, pin 
 // usable refuses certificates that are not valid by their dates, and returns
 // the state where it is worth a warning.
 func (b *Broker) usable(key token.Key) (token.CertificateState, error) {
+	if key.DecryptOnly {
+		return 0, token.Errorf(token.KindCertificateNotUsable, "its key is for decryption only")
+	}
 	_, state := b.Certificate(key)
 	switch state {
 	case token.CertificateNotYetValid:

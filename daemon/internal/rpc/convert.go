@@ -38,6 +38,9 @@ func algorithm(a inkanpb.Algorithm) (token.Algorithm, error) {
 // protoAlgorithms returns what a key can be used with, in the API's terms.
 func protoAlgorithms(key token.Key) []inkanpb.Algorithm {
 	var all []inkanpb.Algorithm
+	if key.DecryptOnly {
+		return nil
+	}
 	for _, have := range token.Algorithms(key.Public) {
 		for name, ours := range algorithms() {
 			if ours == have {
