@@ -54,6 +54,9 @@ type PINConfig struct {
 type CardConfig struct {
 	// Idle is how long a card is kept after a use. Default "5s".
 	Idle Duration `toml:"idle"`
+	// Hold "always" keeps cards for good, so that no other program can use
+	// them. Default "idle": for the idle time.
+	Hold string `toml:"hold"`
 	// CommandTimeout is how long one command may take. Default "30s".
 	CommandTimeout Duration `toml:"command_timeout"`
 	// Profiles is a folder of card profiles (*.toml) beside the shipped ones.
@@ -132,6 +135,9 @@ func (c Config) check() error {
 	}
 	if m := c.PIN.Memory; m != "" && m != "memfd_secret" && m != "mlock" {
 		return invalid("pin.memory = %q is neither \"memfd_secret\" nor \"mlock\"", m)
+	}
+	if h := c.Card.Hold; h != "" && h != "idle" && h != "always" {
+		return invalid("card.hold = %q is neither \"idle\" nor \"always\"", h)
 	}
 	if _, err := c.Virtual.layout(); err != nil {
 		return err

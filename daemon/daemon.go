@@ -158,7 +158,7 @@ func runLocked(ctx context.Context, o Options) error {
 	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules), Logger: o.Logger})
 	cards := cardowner.New(cardowner.Config{
 		System: system, Applications: applications(profiles),
-		Idle: time.Duration(o.Config.Card.Idle), Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
+		Idle: time.Duration(o.Config.Card.Idle), Hold: o.Config.Card.Hold == "always", Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
 		Logger: o.Logger, Met: o.met(rec.register),
 	})
 	if o.prompter == nil {

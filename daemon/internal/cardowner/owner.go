@@ -38,6 +38,8 @@ type Config struct {
 	// Idle is how long a card is kept after a use, so that the next one need
 	// not connect again; then other programs may have it.
 	Idle time.Duration
+	// Hold keeps a card for good: other programs never have it.
+	Hold bool
 	// Retry is how long to wait before looking again at a card that another
 	// program had when it was inserted.
 	Retry time.Duration

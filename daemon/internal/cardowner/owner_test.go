@@ -36,6 +36,11 @@ func newCard(t *testing.T) *pivcard.Card {
 // start runs an Owner over these readers until the test ends.
 func start(t *testing.T, system pcsc.System, timeout time.Duration) *cardowner.Owner {
 	t.Helper()
+	return startWith(t, system, timeout, false)
+}
+
+func startWith(t *testing.T, system pcsc.System, timeout time.Duration, hold bool) *cardowner.Owner {
+	t.Helper()
 	profiles, err := cardprofile.Shipped()
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +52,7 @@ func start(t *testing.T, system pcsc.System, timeout time.Duration) *cardowner.O
 			Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For("PIV", atr, card) },
 			Open:    func(c pcsc.Card, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
 		}},
-		Idle: idle, CommandTimeout: timeout, Logger: slog.New(slog.DiscardHandler),
+		Idle: idle, Hold: hold, Retry: time.Second, CommandTimeout: timeout, Logger: slog.New(slog.DiscardHandler),
 		Met: func(context.Context, token.Identity, []token.Key) error { return nil },
 	})
 	ctx, stop := context.WithCancel(t.Context())
@@ -222,6 +227,22 @@ func TestACardIsHeldWhileIdleAndThenLetGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		use()
+	})
+}
+
+func TestACardThatIsHeldForGoodIsNeverLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		system := virtual.New(virtual.Options{})
+		if err := system.Insert(virtual.DefaultReader, newCard(t)); err != nil {
+			t.Fatal(err)
+		}
+		o := startWith(t, system, time.Second, true)
+		synctest.Wait()
+		await(t, o, cardIn(0))
+		<-time.After(100 * idle)
+		if _, err := system.Connect(t.Context(), virtual.DefaultReader); !errors.Is(err, pcsc.ErrSharing) {
+			t.Errorf("another program: %v, want ErrSharing", err)
+		}
 	})
 }
 

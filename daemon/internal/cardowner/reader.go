@@ -349,7 +349,9 @@ func (r *reader) settle() error {
 		return err
 	}
 	r.clean = true
-	r.idle.Reset(r.owner.cfg.Idle)
+	if !r.owner.cfg.Hold {
+		r.idle.Reset(r.owner.cfg.Idle)
+	}
 	return nil
 }
 
