@@ -70,7 +70,7 @@ const (
 	driver    = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 	firstPort = 0x8C7B // vsmartcard's default; any would do in a namespace of its own
 	portStep  = 2      // each reader has a second slot on the next port, which stays empty
-	patience  = 20 * time.Second
+	patience  = time.Minute
 )
 
 // Start starts a pcscd that ends with the test.

@@ -161,13 +161,31 @@ func (s *session) run() {
 func (s *session) dial(ctx context.Context) (net.Conn, error) {
 	if !s.begun {
 		s.begun = true
-		return s.conn, nil
+		return polled{s.conn}, nil
 	}
 	conn, err := dial(ctx, s.pid, s.reader.port)
-	if err == nil {
-		s.conn = conn
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	s.conn = conn
+	return polled{conn}, nil
+}
+
+// maxSilence is how long vpcd may ask nothing of a card that is in: pcscd looks
+// every 400 ms.
+const maxSilence = 15 * time.Second
+
+// polled is a connection that ends when vpcd has forgotten it. After a card
+// that hung was pulled, that was seen once in some hundred runs on a machine
+// with too much to do; the card is put back then.
+type polled struct{ net.Conn }
+
+// Read implements net.Conn.
+func (p polled) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(maxSilence)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
 }
 
 // ATR implements [vpcd.Card].
