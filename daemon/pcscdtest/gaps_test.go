@@ -1,0 +1,191 @@
+package pcscdtest_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/daemon/daemontest"
+	"github.com/inkan-project/inkan/pcsc/pcsctest"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+const wrongPIN = daemontest.PIN("000000")
+
+// commands of a signature with the PIN, in their order.
+var commands = []string{"SELECT", "GET DATA", "empty VERIFY", "VERIFY", "GENERAL AUTHENTICATE"}
+
+const verifyCommand = 3 // from here on a try was recorded
+
+// TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord pulls the card
+// before, during and after each command. The moments follow each other, each
+// with a reader and a card of its own: side by side vpcd now and then loses a
+// card for good that was put in again (seen with vsmartcard 3.3).
+func TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord(t *testing.T) {
+	b := newBench(t, "Before", "During", "After")
+	for name, pulled := range map[string]pcsctest.Fault{
+		"Before": {}, "During": {Acts: true, Cut: 1}, "After": {Acts: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := gap{b: b, t: t, reader: b.pcscd.Reader(name), card: newCard(t, nil), right: b.Client(rightPIN), wrong: b.Client(wrongPIN)}
+			g.reader.Insert(g.card)
+			g.id = g.await(in(g.reader)).GetId()
+			g.key = b.key(g.id, "9a")
+			for i := range commands {
+				pulled.Skip = i
+				g.pull("a right PIN", g.right, pulled)
+				if i == verifyCommand { // before it no PIN plays a part, and a wrong one gets no further
+					g.pull("a wrong PIN", g.wrong, pulled)
+				}
+			}
+			g.released()
+		})
+	}
+}
+
+// gap is one card that is pulled and comes back, again and again.
+type gap struct {
+	b      *bench
+	t      *testing.T
+	reader *pcsctest.Reader
+	card   card
+	id     string
+	key    *inkanpb.Key
+	right  *client.Client
+	wrong  *client.Client
+	signed int // signatures that Sign returned
+}
+
+// pull signs while the card is pulled and puts it back.
+func (g *gap) pull(name string, c *client.Client, f pcsctest.Fault) {
+	name = fmt.Sprintf("%s with %s", commands[f.Skip], name)
+	verifies, intents := g.card.truth(g.t).Verifies, g.count().intents
+	struck := g.reader.Arrange(f)
+	sig, err := sign(g.t.Context(), c, g.key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)
+	<-struck
+	if !lost(err) || len(sig.Bytes) > 0 {
+		g.t.Errorf("%s: Sign gave %d bytes, error %v", name, len(sig.Bytes), err)
+	}
+	if f.Skip == verifyCommand && !errors.Is(err, client.ErrPINNoVerdict) {
+		g.t.Errorf("%s: %v, want PIN_NO_VERDICT", name, err)
+	}
+	var spent, seen int
+	if f.Skip >= verifyCommand {
+		spent = 1
+	}
+	if f.Skip > verifyCommand || f.Skip == verifyCommand && f.Acts {
+		seen = 1
+	}
+	if n := g.count().intents - intents; n != spent {
+		g.t.Errorf("%s: %d tries recorded, want %d", name, n, spent)
+	}
+	if n := g.card.truth(g.t).Verifies - verifies; n != seen {
+		g.t.Errorf("%s: the card saw %d VERIFYs, want %d", name, n, seen)
+	}
+	g.back(name)
+}
+
+// back puts the card in again: never more tries are shown than it has, and a
+// right PIN gets all of them back.
+func (g *gap) back(name string) {
+	g.await(func(s *inkanpb.Status) *inkanpb.CardStatus { // until it is seen to be gone
+		if in(g.reader)(s) == nil {
+			return &inkanpb.CardStatus{}
+		}
+		return nil
+	})
+	g.reader.Insert(g.card)
+	shown := g.await(in(g.reader)).GetPin().GetTriesLeft()
+	if left := g.card.truth(g.t).PINLeft; int(shown) > left {
+		g.t.Errorf("%s: %d tries shown, the card has %d", name, shown, left)
+	}
+	if _, err := sign(g.t.Context(), g.right, g.key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256); err != nil {
+		g.t.Fatalf("%s: Sign after it is back: %v", name, err)
+	}
+	g.signed++
+	g.await(full(g.id)) // the last that is sent to the card before it is let go
+	if left := g.card.truth(g.t).PINLeft; left != 10 {
+		g.t.Errorf("%s: the card has %d tries after a right PIN, want 10", name, left)
+	}
+}
+
+// released checks that the log knows of as many signatures as came out, and of
+// each try.
+func (g *gap) released() {
+	n, truth := g.count(), g.card.truth(g.t)
+	if n.released != g.signed {
+		g.t.Errorf("the log has %d signatures, %d came out", n.released, g.signed)
+	}
+	if truth.Verifies > n.intents {
+		g.t.Errorf("the card saw %d VERIFYs, but only %d tries were recorded", truth.Verifies, n.intents)
+	}
+}
+
+type counted struct{ intents, released int }
+
+// count counts what the log has of this card.
+func (g *gap) count() (n counted) {
+	g.t.Helper()
+	for rec, err := range g.right.Records(g.t.Context()) {
+		switch {
+		case err != nil:
+			g.t.Fatal(err)
+		case rec.GetCardId() != g.id:
+		case rec.GetKind() == inkanpb.RecordKind_RECORD_KIND_INTENT:
+			n.intents++
+		case rec.GetKind() == inkanpb.RecordKind_RECORD_KIND_RESULT && rec.GetOutcome() == "OK":
+			n.released++
+		}
+	}
+	return n
+}
+
+// await waits for a card.
+func (g *gap) await(find func(*inkanpb.Status) *inkanpb.CardStatus) *inkanpb.CardStatus {
+	g.t.Helper()
+	return g.b.awaitCard(find)
+}
+
+// awaitCard waits until a card is as wanted, and returns it.
+func (b *bench) awaitCard(find func(*inkanpb.Status) *inkanpb.CardStatus) *inkanpb.CardStatus {
+	b.t.Helper()
+	return find(b.Await(func(s *inkanpb.Status) bool { return find(s) != nil }))
+}
+
+// in finds the card in a reader.
+func in(r *pcsctest.Reader) func(*inkanpb.Status) *inkanpb.CardStatus {
+	return func(s *inkanpb.Status) *inkanpb.CardStatus {
+		for _, c := range s.GetCards() {
+			if c.GetReader() == r.Name {
+				return c
+			}
+		}
+		return nil
+	}
+}
+
+// full finds a card that has said that it has all its tries: nothing will be
+// sent to it by itself.
+func full(id string) func(*inkanpb.Status) *inkanpb.CardStatus {
+	return func(s *inkanpb.Status) *inkanpb.CardStatus {
+		for _, c := range s.GetCards() {
+			if c.GetId() == id && c.GetPin().GetTriesLeft() == 10 && c.GetPin().GetTriesKnown() {
+				return c
+			}
+		}
+		return nil
+	}
+}
+
+// lost reports whether an error is one of a card that went away.
+func lost(err error) bool {
+	for _, known := range []error{
+		client.ErrCardChanged, client.ErrCardNotFound, client.ErrCardRemoved, client.ErrCardSilent, client.ErrPINNoVerdict,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
