@@ -195,7 +195,7 @@ func (h *house) start(t *testing.T, change func(*broker.Config)) {
 				return resetNoted{piv.Open(c, piv.FromProfile(p)), h.events}
 			},
 		}},
-		Idle: time.Second, CommandTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+		Idle: time.Second, Retry: time.Second, CommandTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 		Met: func(context.Context, token.Identity, []token.Key) error { return nil },
 	})
 	ctx, stop := context.WithCancel(t.Context())

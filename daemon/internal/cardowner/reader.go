@@ -93,12 +93,15 @@ func (r *reader) run(ctx context.Context) {
 			r.catchUp()
 			j.result <- r.serve(j)
 		case <-r.retry.C:
-			if r.now.Present && r.card == nil {
+			switch {
+			case !r.now.Present:
+			case r.card == nil:
 				r.meet()
+			default:
+				r.recheck()
 			}
 		case <-r.idle.C:
 			r.refresh()
-			r.release()
 		}
 	}
 }
@@ -157,24 +160,6 @@ func (r *reader) meet() {
 	}
 	_ = r.settle() // a card that cannot be reset was let go
 	r.publish(r.problem, false)
-}
-
-// maxLooks is how often a card is looked at that fails in a way that may pass.
-const maxLooks = 3
-
-// again reports whether a card is worth another look: as long as somebody else
-// has it, for no event tells when it is free; and a few times after a reset by
-// others or a lost answer. What is simply no card of ours is left alone.
-func (r *reader) again(err error) bool {
-	r.looks++
-	switch {
-	case errors.Is(err, pcsc.ErrSharing):
-		return true
-	case errors.Is(err, pcsc.ErrReset), errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer),
-		token.KindOf(err) == token.KindCardSilent:
-		return r.looks < maxLooks
-	}
-	return false
 }
 
 // probe asks each application in turn whether the card is its own.
@@ -250,8 +235,7 @@ func (r *reader) serve(j job) error {
 		err = j.f(ctx, lease)
 	}
 	if token.KindOf(err) == token.KindCardChanged {
-		r.met = false // somebody swapped the card: look again
-		defer r.update(r.now)
+		defer r.changed()
 	}
 	switch token.KindOf(err) {
 	case token.KindCardSilent, token.KindPINNoVerdict:
@@ -262,7 +246,9 @@ func (r *reader) serve(j job) error {
 		r.logger.Info("Card could not be reset and was let go", "error", settled)
 	}
 	if err != nil {
-		return r.owner.fault(err)
+		fault := r.owner.fault(err)
+		r.doubt(err)
+		return fault
 	}
 	return nil
 }
@@ -309,17 +295,23 @@ func (r *reader) learn(tries token.Tries) {
 	r.publish(nil, false)
 }
 
-// refresh asks the card for its tries once more before it is let go: after a
+// refresh lets the card go, and before that asks it for its tries once more: after a
 // right PIN its count is back at a maximum that nobody told us.
 func (r *reader) refresh() {
+	defer r.release()
 	if r.conn == nil || r.card == nil || !r.card.Profile.EmptyVerifySafe {
 		return
 	}
 	if _, known := r.card.OnCard.Count(); known {
 		return
 	}
-	if _, err := r.lease(context.Background()); err != nil {
+	_, err := r.lease(context.Background())
+	switch {
+	case token.KindOf(err) == token.KindCardChanged:
+		r.changed()
+	case err != nil:
 		r.logger.Info("Asking the card for its tries", "error", err)
+		r.doubt(err)
 	}
 }
 

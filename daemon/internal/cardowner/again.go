@@ -1,0 +1,67 @@
+package cardowner
+
+import (
+	"context"
+	"errors"
+
+	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/token"
+)
+
+// maxLooks is how often a card is looked at that fails in a way that may pass.
+const maxLooks = 3
+
+// again reports whether a card is worth another look: as long as somebody else
+// has it, for no event tells when it is free; and a few times after a reset by
+// others, a lost answer, or a removal of which no event has told: it may have
+// been a swap that pcscd did not see. What is simply no card of ours is left
+// alone.
+func (r *reader) again(err error) bool {
+	r.looks++
+	switch {
+	case errors.Is(err, pcsc.ErrSharing):
+		return true
+	case errors.Is(err, pcsc.ErrReset), errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer),
+		errors.Is(err, pcsc.ErrRemoved), token.KindOf(err) == token.KindCardSilent:
+		return r.looks < maxLooks
+	}
+	return false
+}
+
+// changed looks again at a card that somebody swapped.
+func (r *reader) changed() {
+	r.met = false
+	r.update(r.now)
+}
+
+// doubt has the card checked in a while when it was lost in the middle of a
+// use: pcscd often does not tell of a swap that is faster than it looks, and
+// then nothing else would find the card that is in now.
+func (r *reader) doubt(err error) {
+	switch r.owner.fault(err).Kind {
+	case token.KindCardSilent, token.KindPINNoVerdict, token.KindCardRemoved:
+	default:
+		if !errors.Is(err, pcsc.ErrUnresponsive) {
+			return
+		}
+	}
+	r.looks = 0
+	r.retry.Reset(r.owner.cfg.Retry)
+}
+
+// recheck sees whether it is still the same card.
+func (r *reader) recheck() {
+	_, err := r.lease(context.Background())
+	switch {
+	case token.KindOf(err) == token.KindCardChanged:
+		r.changed()
+		return
+	case err != nil:
+		r.logger.Info("Checking the card that was lost", "error", err)
+		r.release() // nothing more is sent after a lost answer
+		if r.again(err) || errors.Is(err, pcsc.ErrUnresponsive) && r.looks < maxLooks {
+			r.retry.Reset(r.owner.cfg.Retry)
+		}
+	}
+	_ = r.settle() // a card that cannot be reset was let go
+}
