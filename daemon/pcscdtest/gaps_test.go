@@ -33,10 +33,9 @@ func TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord(t *testing.T) {
 			g.id = g.await(in(g.reader)).GetId()
 			g.key = b.key(g.id, "9a")
 			for i := range commands {
-				pulled.Skip = i
-				g.pull("a right PIN", g.right, pulled)
+				g.pull(i, "a right PIN", g.right, pulled)
 				if i == verifyCommand { // before it no PIN plays a part, and a wrong one gets no further
-					g.pull("a wrong PIN", g.wrong, pulled)
+					g.pull(i, "a wrong PIN", g.wrong, pulled)
 				}
 			}
 			g.released()
@@ -57,24 +56,24 @@ type gap struct {
 	signed int // signatures that Sign returned
 }
 
-// pull signs while the card is pulled and puts it back.
-func (g *gap) pull(name string, c *client.Client, f pcsctest.Fault) {
-	name = fmt.Sprintf("%s with %s", commands[f.Skip], name)
+// pull signs while the card is pulled at command i, and puts it back.
+func (g *gap) pull(i int, name string, c *client.Client, f pcsctest.Fault) {
+	name = fmt.Sprintf("%s with %s", commands[i], name)
 	verifies, intents := g.card.truth(g.t).Verifies, g.count().intents
-	struck := g.reader.Arrange(f)
+	struck := g.reader.Arrange(pcsctest.Fault{Skip: i, Acts: f.Acts, Cut: f.Cut})
 	sig, err := sign(g.t.Context(), c, g.key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)
 	<-struck
 	if !lost(err) || len(sig.Bytes) > 0 {
 		g.t.Errorf("%s: Sign gave %d bytes, error %v", name, len(sig.Bytes), err)
 	}
-	if f.Skip == verifyCommand && !errors.Is(err, client.ErrPINNoVerdict) {
+	if i == verifyCommand && !errors.Is(err, client.ErrPINNoVerdict) {
 		g.t.Errorf("%s: %v, want PIN_NO_VERDICT", name, err)
 	}
 	var spent, seen int
-	if f.Skip >= verifyCommand {
+	if i >= verifyCommand {
 		spent = 1
 	}
-	if f.Skip > verifyCommand || f.Skip == verifyCommand && f.Acts {
+	if i > verifyCommand || i == verifyCommand && f.Acts {
 		seen = 1
 	}
 	if n := g.count().intents - intents; n != spent {
