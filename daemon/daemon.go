@@ -39,6 +39,10 @@ import (
 // stopTime is how long calls under way may take when the service stops.
 const stopTime = 10 * time.Second
 
+// giveUpTime is how long before the end of stopTime a card that has not answered
+// is given up, so that its caller is told and the verdict recorded.
+const giveUpTime = 2 * time.Second
+
 // retryTime is how long to wait before looking again at a card that another
 // program had.
 const retryTime = time.Second
@@ -220,6 +224,7 @@ func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Serv
 		tell(o.Logger, daemon.SdNotifyStopping)
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
+		defer time.AfterFunc(stopTime-giveUpTime, cards.GiveUp).Stop()
 		server.Stop(patience)
 		return nil
 	})

@@ -154,7 +154,8 @@ func (w *watch) block(ctx context.Context, c *calls) bool {
 	states = append(states, scard.ReaderState{Reader: pnp, CurrentState: scard.StateFlag(len(w.states) << eventsShift)})
 
 	opened := w.context
-	patience, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	// pcscd ends the wait itself after longestLook; one that hangs does not.
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestLook+cancelPatience)
 	defer cancel()
 	ended := make(chan struct{})
 	defer close(ended)

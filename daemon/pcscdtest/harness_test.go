@@ -25,15 +25,21 @@ type bench struct {
 
 func newBench(t *testing.T, readers ...string) *bench {
 	t.Helper()
+	return newBenchIn(t, "2s", readers...)
+}
+
+// newBenchIn is a bench on which a command may take so long.
+func newBenchIn(t *testing.T, command string, readers ...string) *bench {
+	t.Helper()
 	b := &bench{t: t, pcscd: pcsctest.Start(t, pcsctest.Options{Readers: readers})}
-	b.Daemon = daemontest.Start(t, daemontest.Options{PCSCD: true, Config: shortTimes(t)})
+	b.Daemon = daemontest.Start(t, daemontest.Options{PCSCD: true, Config: shortTimes(t, command)})
 	return b
 }
 
 // shortTimes lets a test wait less than a person would.
-func shortTimes(t *testing.T) func(*daemon.Config) {
+func shortTimes(t *testing.T, command string) func(*daemon.Config) {
 	return func(c *daemon.Config) {
-		for span, text := range map[*daemon.Duration]string{&c.Card.Idle: "200ms", &c.Card.CommandTimeout: "2s"} {
+		for span, text := range map[*daemon.Duration]string{&c.Card.Idle: "200ms", &c.Card.CommandTimeout: command} {
 			if err := span.UnmarshalText([]byte(text)); err != nil {
 				t.Fatal(err)
 			}

@@ -19,7 +19,7 @@ func (strange) Transmit([]byte) []byte { return []byte{0x6D, 0x00} } // ISO/IEC 
 
 func TestStatusAndDoctorNameTheLayerThatIsMissing(t *testing.T) {
 	b := &bench{t: t, pcscd: pcsctest.Start(t, pcsctest.Options{Down: true})}
-	b.Daemon = daemontest.Start(t, daemontest.Options{PCSCD: true, Config: shortTimes(t)})
+	b.Daemon = daemontest.Start(t, daemontest.Options{PCSCD: true, Config: shortTimes(t, "2s")})
 	reader := b.pcscd.Reader("Inkan Test")
 	b.missing(inkanpb.Layer_LAYER_PCSCD, "INK-2011")
 	b.pcscd.Restart()

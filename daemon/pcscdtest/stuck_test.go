@@ -10,7 +10,7 @@ import (
 )
 
 func TestAStuckCardDelaysNoOther(t *testing.T) {
-	b := newBench(t, "Stuck", "Well")
+	b := newBenchIn(t, "10s", "Stuck", "Well") // time for ten signatures on a busy machine
 	stuckReader, wellReader := b.pcscd.Reader("Stuck"), b.pcscd.Reader("Well")
 	stuck, well := newCard(t, nil), newCard(t, nil)
 	stuckReader.Insert(stuck)

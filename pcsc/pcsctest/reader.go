@@ -173,7 +173,7 @@ func (s *session) dial(ctx context.Context) (net.Conn, error) {
 
 // maxSilence is how long vpcd may ask nothing of a card that is in: pcscd looks
 // every 400 ms.
-const maxSilence = 15 * time.Second
+const maxSilence = 5 * time.Second
 
 // polled is a connection that ends when vpcd has forgotten it. After a card
 // that hung was pulled, that was seen once in some hundred runs on a machine

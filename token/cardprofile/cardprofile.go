@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"cmp"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -67,8 +66,8 @@ type Set struct{ profiles []*profile }
 func Shipped() (*Set, error) { return Load("") }
 
 // Load returns the shipped profiles and those in a folder; one of the folder
-// takes the place of a shipped one of the same name. A folder that does not
-// exist holds none, and neither does "". Errors are [*token.Error] of kind
+// takes the place of a shipped one of the same name. The folder "" holds none;
+// any other must be there. Errors are [*token.Error] of kind
 // [token.KindConfigInvalid] and name file and line.
 func Load(dir string) (*Set, error) {
 	all, err := read(shipped, "shipped")
@@ -107,9 +106,6 @@ func invalid(err error) error { return token.Errorf(token.KindConfigInvalid, "%v
 
 // readOwn reads the profiles of the administrator's folder, if there is one.
 func readOwn(dir string) ([]*profile, error) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	return read(os.DirFS(dir), ".")
 }
 
@@ -187,7 +183,7 @@ func checkClaims(all []*profile) error {
 }
 
 // For returns the profile of a card: the one that names its identity, else the
-// one whose ATR pattern fits with most bits, else the one for all cards of the
+// longest beginning of it ("piv-494e4b56*"), else the one whose ATR pattern fits with most bits, else the one for all cards of the
 // application, else [Strictest]. A card that was not identified yet has no
 // identity ("").
 func (s *Set) For(application string, atr []byte, card token.CardID) token.Profile {
@@ -211,12 +207,19 @@ func (s *Set) For(application string, atr []byte, card token.CardID) token.Profi
 // application, above that the bits of the ATR, above these by identity.
 func (p *profile) fit(atr []byte, card token.CardID) int {
 	const byIdentity = 1 << 20 // more than all bits of an ATR
-	if card != "" && slices.Contains(p.cards, card) {
-		return byIdentity
-	}
 	best := -1
+	for _, c := range p.cards {
+		prefix, several := strings.CutSuffix(string(c), "*")
+		switch {
+		case card == "":
+		case !several && c == card:
+			return 2 * byIdentity
+		case several && strings.HasPrefix(string(card), prefix):
+			best = max(best, byIdentity+len(prefix))
+		}
+	}
 	if p.general() {
-		best = 0
+		best = max(best, 0)
 	}
 	for _, a := range p.atrs {
 		if a.matches(atr) {

@@ -15,6 +15,7 @@ import (
 
 // Cards of the tests.
 const (
+	yubikeyATR = "3BFD1300008131FE158073C021C057597562694B657940"
 	virtualATR = "3BFA1800008131FE454A434F5033315632333298"
 	otherATR   = "3BFA1800008131FE454A434F5033315632333299"
 	card       = token.CardID("piv-00112233445566778899aabbccddeeff")
@@ -63,7 +64,7 @@ func TestShippedProfilesAreThoseOfPIV(t *testing.T) {
 		t.Fatal(err)
 	}
 	for atr, want := range map[string]string{
-		"": "piv", otherATR: "piv", virtualATR: "piv-extended",
+		"": "piv", otherATR: "piv", virtualATR: "piv",
 		"3BF81300008131FE15597562696B657934D4":             "piv-extended",
 		"3BFD1300008131FE158073C021C057597562694B657940":   "piv-extended",
 		"3BFD1300008131FE158073C021C057597562694B65794000": "piv",
@@ -72,8 +73,8 @@ func TestShippedProfilesAreThoseOfPIV(t *testing.T) {
 		if got.Name != want || got.Extended != (want == "piv-extended") {
 			t.Errorf("ATR %s gets %q, extended %v, want %q", atr, got.Name, got.Extended, want)
 		}
-		if got.Limit != 10 || got.UnlockLimit != 10 || !got.EmptyVerifySafe {
-			t.Errorf("%s: %+v, want ten tries that can be read", got.Name, got)
+		if strict := got.Limit == 3 && got.UnlockLimit == 3 && !got.EmptyVerifySafe; strict != (want == "piv") {
+			t.Errorf("%s: %+v: a card of which nothing is known gets three tries and is asked nothing, no other", got.Name, got)
 		}
 		if f := got.PIN; f.MinLength != 6 || f.MaxLength != 8 || f.PadTo != 8 || f.Pad != 0xFF || f.Charset != "digits" || !f.Allowed('0') || f.Allowed('a') {
 			t.Errorf("%s: PIN format %+v, want that of PIV", got.Name, f)
@@ -110,7 +111,9 @@ func TestTheClosestProfileIsChosen(t *testing.T) {
 		card token.CardID
 		want string
 	}{
-		"most bits: shipped":          {virtualATR, "", "piv-extended"},
+		"shipped by ATR":              {yubikeyATR, "", "piv-extended"},
+		"shipped by identity":         {yubikeyATR, "piv-494e4b56aa", "virtual"},
+		"beginning of an identity":    {yubikeyATR, "piv-494e4b5", "piv-extended"},
 		"most bits: own":              {otherATR, "", "by-atr"},
 		"mask alone":                  {"3BFA999999999999999999999999999999999999", "piv-1", "by-mask"},
 		"other length":                {"3BFA99", "", "piv"},
@@ -176,14 +179,16 @@ func TestOwnProfilesTakeThePlaceOfShippedOnes(t *testing.T) {
 	if got := set.For("PIV", nil, ""); got.Name != "piv" || got.Limit != 5 || got.EmptyVerifySafe {
 		t.Errorf("profile %+v, want the own one", got)
 	}
-	for _, dir := range []string{"", filepath.Join(t.TempDir(), "absent")} {
-		set, err := cardprofile.Load(dir)
-		if err != nil {
-			t.Fatalf("Load(%q): %v", dir, err)
-		}
-		if got := set.For("PIV", nil, ""); got.Limit != 10 {
-			t.Errorf("Load(%q): %+v, want the shipped one", dir, got)
-		}
+	set, err := cardprofile.Load("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := set.For("PIV", nil, ""); got.Limit != 3 {
+		t.Errorf("without a folder: %+v, want the shipped one", got)
+	}
+	// A wrong path must not mean that the administrator's words count for nothing.
+	if _, err := cardprofile.Load(filepath.Join(t.TempDir(), "absent")); token.KindOf(err) != token.KindConfigInvalid {
+		t.Errorf("a folder that is not there: %v, want CONFIG_INVALID", err)
 	}
 }
 
@@ -220,7 +225,7 @@ func TestWhatIsNotUnderstoodIsRefusedWithItsPlace(t *testing.T) {
 		"two for all":              {one(text("x")), `both for all cards of application "PIV"`},
 		"two of a name":            {map[string]string{"x.toml": good, "y.toml": text("x", `cards = ["d"]`)}, `both for the name "x"`},
 		"two for a card":           {map[string]string{"x.toml": good, "y.toml": text("y", `cards = ["c"]`)}, "both for card c"},
-		"two for an ATR":           {one(text("x", "[[atr]]", `value = "`+virtualATR+`"`)), "both for ATR"},
+		"two for an ATR":           {one(text("x", "[[atr]]", `value = "`+yubikeyATR+`"`)), "both for ATR"},
 		"too large":                {one(good + strings.Repeat("#", 64<<10)), "not a file of at most"},
 	}
 	for _, word := range []string{"9000", "63C1", "63CF", "63C0", "6983", "6984", "6100", "6C00", "6700", "", "69", "698x", "69820", "wxyz"} {

@@ -28,25 +28,24 @@ func TestCommandsOfASignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	atr := card.ATR()
 	_ = card.Close()
 	for name, tt := range map[string]struct {
-		atr                                        []byte
+		profile                                    token.Profile
 		contact, identify, first, next, rsa, noPIN counts
 	}{
 		"extended length": {
-			atr: atr, contact: counts{sel: 1, data: 5, verify: 1}, identify: counts{sel: 1, data: 1, verify: 1},
+			profile: shipped(t).For("PIV", nil, virtualCard), contact: counts{sel: 1, data: 5, verify: 1}, identify: counts{sel: 1, data: 1, verify: 1},
 			first: counts{verify: 1, auth: 1}, next: counts{auth: 1}, rsa: counts{verify: 1, auth: 1}, noPIN: counts{auth: 1},
 		},
 		"short form": {
-			contact: counts{sel: 1, data: 5, verify: 1}, identify: counts{sel: 1, data: 1, verify: 1},
+			profile: profileOf(t, "last-blocked"), contact: counts{sel: 1, data: 5, verify: 1}, identify: counts{sel: 1, data: 1, verify: 1},
 			first: counts{verify: 1, auth: 1}, next: counts{auth: 1}, rsa: counts{verify: 1, auth: 2, more: 1}, noPIN: counts{auth: 1},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := newDirectory(t, made)
 			conn := &connection{card: openCard(t, dir)}
-			tok := piv.Open(conn, piv.FromProfile(shipped(t).For("PIV", tt.atr, "")))
+			tok := piv.Open(conn, piv.FromProfile(tt.profile))
 			before := counts{}
 			step := func(what string, want counts, do func() error) {
 				t.Helper()

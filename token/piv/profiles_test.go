@@ -29,6 +29,9 @@ var variantProfiles = map[string]string{
 	"slow":               "limit = 10\nunlock_limit = 10\nempty_verify_safe = true\nextended_length = true",
 }
 
+// virtualCard begins like the identity of every virtual card.
+const virtualCard = token.CardID("piv-494e4b56")
+
 // profileOf loads the profile of a variant, chosen by a card identity.
 func profileOf(t *testing.T, variant string) token.Profile {
 	t.Helper()

@@ -71,6 +71,8 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 	}
 	for _, r := range s.Readers {
 		switch {
+		case r.Card != nil && r.Trouble != nil:
+			steps = append(steps, failed(LayerCard, r.Name, r.Trouble))
 		case r.Card != nil:
 			steps = append(steps, Step{
 				Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),

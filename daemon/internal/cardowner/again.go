@@ -65,3 +65,20 @@ func (r *reader) recheck() {
 	}
 	_ = r.settle() // a card that cannot be reset was let go
 }
+
+// troubled shows whether the card could be used, where that is the card's or
+// the reader's own matter.
+func (r *reader) troubled(by *token.Error) {
+	if by != nil {
+		switch by.Kind {
+		case token.KindReaderInUse, token.KindCardSilent, token.KindCardRemoved, token.KindReaderFault, token.KindPCSCUnavailable:
+		default:
+			by = nil
+		}
+	}
+	if r.trouble == nil && by == nil {
+		return
+	}
+	r.trouble = by
+	r.publish(r.problem, false)
+}

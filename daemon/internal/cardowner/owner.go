@@ -68,6 +68,9 @@ type Reader struct {
 	Card    *Card        // nil: none, or not usable
 	Problem *token.Error // why the card inside is not usable, or nil
 	Busy    bool         // the card inside is being looked at
+	// Trouble is why the newest use of Card failed for its own or the reader's
+	// sake; nil after one that did not.
+	Trouble *token.Error
 }
 
 // healthy is a System whose service may be away, such as pcscd.
@@ -131,6 +134,10 @@ func New(cfg Config) *Owner {
 	return o
 }
 
+// GiveUp ends the patience with cards that do not answer: commands under way
+// end without a verdict.
+func (o *Owner) GiveUp() { o.giveUp() }
+
 // stopTime is how long cards that are in use may take when the Owner stops.
 const stopTime = 3 * time.Second
 
@@ -179,6 +186,12 @@ func (o *Owner) watchHealth(ctx context.Context, h healthy) {
 
 // Service returns why readers cannot be reached at all, or nil.
 func (o *Owner) Service() error {
+	o.mu.Lock()
+	started := o.started
+	o.mu.Unlock()
+	if !started {
+		return fmt.Errorf("it has not answered yet: %w", pcsc.ErrNoService)
+	}
 	h, ok := o.cfg.System.(healthy)
 	if !ok {
 		return nil

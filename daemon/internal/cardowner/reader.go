@@ -23,8 +23,9 @@ type reader struct {
 	told  pcsc.ReaderState // the newest state handed over; of the watching goroutine
 
 	now     pcsc.ReaderState
-	met     bool // now's card was probed
-	looks   int  // how often it failed
+	met     bool         // now's card was probed
+	looks   int          // how often it failed
+	trouble *token.Error // of the newest use of the card
 	card    *Card
 	problem *token.Error // why there is no card although one is present
 	app     Application
@@ -125,7 +126,7 @@ func (r *reader) update(s pcsc.ReaderState) {
 	}
 	r.retry.Stop()
 	r.release()
-	r.card, r.problem, r.met, r.looks = nil, nil, true, 0
+	r.card, r.problem, r.trouble, r.met, r.looks = nil, nil, nil, true, 0
 	r.publish(nil, s.Present)
 	if s.Present {
 		r.meet()
@@ -135,7 +136,7 @@ func (r *reader) update(s pcsc.ReaderState) {
 // publish makes known what is known; busy means that more is coming.
 func (r *reader) publish(problem *token.Error, busy bool) {
 	r.owner.publish(r, Reader{
-		Name: r.name, Present: r.now.Present, Virtual: r.now.Virtual, Card: r.card, Problem: problem, Busy: busy,
+		Name: r.name, Present: r.now.Present, Virtual: r.now.Virtual, Card: r.card, Problem: problem, Busy: busy, Trouble: r.trouble,
 	})
 }
 
@@ -248,8 +249,10 @@ func (r *reader) serve(j job) error {
 	if err != nil {
 		fault := r.owner.fault(err)
 		r.doubt(err)
+		r.troubled(fault)
 		return fault
 	}
+	r.troubled(nil)
 	return nil
 }
 

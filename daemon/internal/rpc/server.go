@@ -29,6 +29,9 @@ import (
 	"github.com/inkan-project/inkan/token"
 )
 
+// handlerTime is how long handlers have to end once nothing holds them.
+const handlerTime = time.Second
+
 // Limits of a connection; the defaults of gRPC are unbounded.
 const (
 	maxMessage       = 64 << 10 // bytes; documents never come over gRPC
@@ -108,6 +111,10 @@ func (s *Server) Stop(ctx context.Context) {
 	case <-done:
 	case <-ctx.Done():
 		s.grpc.Stop()
+		select { // handlers end by themselves: what they could wait for has ended
+		case <-done:
+		case <-time.After(handlerTime):
+		}
 	}
 }
 

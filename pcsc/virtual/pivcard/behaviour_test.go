@@ -29,7 +29,7 @@ func variant(t testing.TB, name string) *Card {
 }
 
 // TestVariantsAnswerAsTheirCards follows each kind of card to its lock and
-// back: facts-cards.md, "Status words differ by card".
+// back: the words of independent cards.
 func TestVariantsAnswerAsTheirCards(t *testing.T) {
 	const ok = apdu.SWOK
 	tests := map[string]struct {

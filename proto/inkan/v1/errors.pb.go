@@ -371,11 +371,11 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xafz\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xe4y\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
-	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xa7\x03\n" +
-	"\x12REASON_CARD_LOCKED\x10\xea\a\x1a\x8d\x03\xba\xeb\x18\x88\x03\b\t\x12HThe card is locked: no PIN tries are left. Nothing was sent to the card.\x1aOUnlock the card with its unlock code, or ask the helpdesk of the card's issuer.\"iICカードはロックされています(残り回数 0)。カードには何も送っていません。*~ロック解除コードでロックを解除するか、カード発行元のヘルプデスクに連絡してください。\x12\xee\x02\n" +
+	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
+	"\x12REASON_CARD_LOCKED\x10\xea\a\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x12*The card is locked: no PIN tries are left.\x1aOUnlock the card with its unlock code, or ask the helpdesk of the card's issuer.\"<ICカードはロックされています(残り回数 0)。*~ロック解除コードでロックを解除するか、カード発行元のヘルプデスクに連絡してください。\x12\xee\x02\n" +
 	"\x14REASON_PIN_MALFORMED\x10\xeb\a\x1a\xd2\x02\xba\xeb\x18\xcd\x02\b\x03\x12>This cannot be a PIN of this card: {detail}. No try was spent.\x1aEEnter the PIN in half-width characters, as printed on the PIN notice.\"rこのICカードの暗証番号の形式ではありません({detail})。残り回数は減っていません。*N暗証番号通知書のとおり、半角文字で入力してください。\x12\xd0\x03\n" +
 	"\x15REASON_PIN_NO_VERDICT\x10\xec\a\x1a\xb3\x03\xba\xeb\x18\xae\x03\b\n" +
 	"\x12aThe card did not say whether the PIN is right. The try counts as spent. Tries left: {tries_left}.\x1aDLeave the card in the reader, look at the status, and try once more.\"\x98\x01暗証番号の照合結果をICカードから受け取れませんでした。1回使ったものとして数えます。残り回数: {tries_left}。*fカードをリーダに入れたまま状態を確認し、もう一度だけ試してください。\x12\xb6\x02\n" +
