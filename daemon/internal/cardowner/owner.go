@@ -353,7 +353,7 @@ func (o *Owner) fault(err error) *token.Error {
 	}
 	kind := token.KindReaderFault
 	switch {
-	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer): // whatever else is known, the outcome is not
+	case errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer), errors.Is(err, context.DeadlineExceeded): // whatever else is known, the outcome is not
 		kind = token.KindCardSilent
 	case errors.Is(err, pcsc.ErrNoService):
 		kind = token.KindPCSCUnavailable

@@ -262,7 +262,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 		return Lease{}, err
 	}
 	if !r.clean {
-		if err := r.conn.Reset(ctx); err != nil {
+		if err := r.reset(ctx); err != nil {
 			return Lease{}, fmt.Errorf("resetting the card: %w", err)
 		}
 	}
@@ -323,6 +323,8 @@ func (r *reader) connect(ctx context.Context) error {
 	if r.conn != nil {
 		return nil
 	}
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
 	conn, err := r.owner.cfg.System.Connect(ctx, r.name)
 	if err != nil {
 		return fmt.Errorf("connecting to the card: %w", err)
@@ -337,9 +339,7 @@ func (r *reader) settle() error {
 	if r.conn == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(r.owner.patience, r.owner.cfg.CommandTimeout)
-	defer cancel()
-	if err := r.conn.Reset(ctx); err != nil {
+	if err := r.reset(context.Background()); err != nil {
 		r.release()
 		return err
 	}
@@ -348,6 +348,21 @@ func (r *reader) settle() error {
 		r.idle.Reset(r.owner.cfg.Idle)
 	}
 	return nil
+}
+
+// bounded gives what is not a command its time, too: connecting and resetting
+// can hang as well.
+func (r *reader) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, r.owner.cfg.CommandTimeout)
+	detach := context.AfterFunc(r.owner.patience, cancel)
+	return ctx, func() { detach(); cancel() }
+}
+
+// reset resets the card within its time.
+func (r *reader) reset(ctx context.Context) error {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	return r.conn.Reset(ctx)
 }
 
 // release lets the card go, reset.

@@ -100,3 +100,50 @@ func TestACardThatAnotherProgramHasIsLookedAtAgain(t *testing.T) {
 		await(t, start(t, s, time.Second), cardIn(0))
 	})
 }
+
+// slow is a reader that hangs when it is to reset a card.
+type slow struct {
+	*virtual.System
+	hangs atomic.Bool
+}
+
+type slowCard struct {
+	pcsc.Card
+	s *slow
+}
+
+func (s *slow) Connect(ctx context.Context, reader string) (pcsc.Card, error) {
+	c, err := s.System.Connect(ctx, reader)
+	if err != nil {
+		return nil, err
+	}
+	return slowCard{c, s}, nil
+}
+
+func (c slowCard) Reset(ctx context.Context) error {
+	if c.s.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c.Card.Reset(ctx)
+}
+
+func TestAResetThatHangsEndsWithItsTime(t *testing.T) {
+	const patience = 10 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{System: virtual.New(virtual.Options{})}
+		if err := s.Insert(virtual.DefaultReader, newCard(t)); err != nil {
+			t.Fatal(err)
+		}
+		o := start(t, s, patience)
+		id := await(t, o, cardIn(0))[0].Card.Identity.Card
+		begin := time.Now()
+		err := o.Use(t.Context(), id, func(context.Context, cardowner.Lease) error {
+			s.hangs.Store(true)
+			return nil
+		})
+		if took := time.Since(begin); err != nil || took != patience {
+			t.Errorf("Use: %v after %v, want no error after %v", err, took, patience)
+		}
+	})
+}
