@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/inkan-project/inkan/pcsc/virtual"
@@ -173,12 +174,22 @@ func (s *session) dial(ctx context.Context) (net.Conn, error) {
 
 // maxSilence is how long vpcd may ask nothing of a card that is in: pcscd looks
 // every 400 ms.
-const maxSilence = 5 * time.Second
+const maxSilence = 2 * time.Second
 
 // polled is a connection that ends when vpcd has forgotten it. After a card
 // that hung was pulled, that was seen once in some hundred runs on a machine
 // with too much to do; the card is put back then.
 type polled struct{ net.Conn }
+
+// SyscallConn implements syscall.Conn: without it the kernel would not be asked
+// to acknowledge at once, and each command would take 44 ms.
+func (p polled) SyscallConn() (syscall.RawConn, error) {
+	tcp, ok := p.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return tcp.SyscallConn()
+}
 
 // Read implements net.Conn.
 func (p polled) Read(b []byte) (int, error) {
