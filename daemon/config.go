@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -104,26 +102,9 @@ func Load(path string) (Config, error) {
 	var cfg Config
 	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := decoder.Decode(&cfg); err != nil {
-		return Config{}, invalid("%s: %s", path, explain(err))
+		return Config{}, invalid("%s: %s", path, cardprofile.Explain(err))
 	}
 	return cfg, cfg.check()
-}
-
-// explain says where a configuration is wrong, on one line.
-func explain(err error) string {
-	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		var all []string
-		for _, e := range strict.Errors {
-			row, column := e.Position()
-			all = append(all, fmt.Sprintf("line %d, column %d: there is no setting %q", row, column, strings.Join(e.Key(), ".")))
-		}
-		return strings.Join(all, "; ")
-	}
-	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
-		row, column := e.Position()
-		return fmt.Sprintf("line %d, column %d: %v", row, column, err)
-	}
-	return err.Error()
 }
 
 // check returns KindConfigInvalid for values that cannot work.

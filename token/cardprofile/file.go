@@ -54,7 +54,7 @@ const (
 func parse(text []byte) (*profile, error) {
 	var f file
 	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&f); err != nil {
-		return nil, errors.New(explain(err))
+		return nil, errors.New(Explain(err))
 	}
 	p := &profile{application: f.Application}
 	p.Name, p.Limit, p.UnlockLimit = f.Name, f.Limit, f.UnlockLimit
@@ -67,8 +67,9 @@ func parse(text []byte) (*profile, error) {
 	return p, nil
 }
 
-// explain says where a file is wrong, on one line.
-func explain(err error) string {
+// Explain says on one line where a TOML file is wrong that was read strictly:
+// the configuration of the daemon is read in the same way.
+func Explain(err error) string {
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		var all []string
 		for _, e := range strict.Errors {

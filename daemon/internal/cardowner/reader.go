@@ -217,7 +217,7 @@ func (r *reader) identify(ctx context.Context, app Application) (token.Token, to
 
 // open speaks to an application within the time that each command has.
 func (r *reader) open(app Application, profile token.Profile) token.Token {
-	return app.Open(bounded{r.conn, r.owner.cfg.CommandTimeout, r.owner.patience}, profile)
+	return app.Open(bounded{r.conn, r.bounded}, profile)
 }
 
 // serve does one job: reset, identify, use, reset.
@@ -350,8 +350,7 @@ func (r *reader) settle() error {
 	return nil
 }
 
-// bounded gives what is not a command its time, too: connecting and resetting
-// can hang as well.
+// bounded gives a command, a reset or a connect its time: each of them can hang.
 func (r *reader) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, r.owner.cfg.CommandTimeout)
 	detach := context.AfterFunc(r.owner.patience, cancel)
@@ -381,14 +380,12 @@ func (r *reader) release() {
 // the transaction began, and only the end of the service counts.
 type bounded struct {
 	pcsc.Card
-	timeout  time.Duration
-	patience context.Context //nolint:containedctx // the life of the Owner
+	within func(context.Context) (context.Context, context.CancelFunc)
 }
 
 // Transmit implements pcsc.Card.
 func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	ctx, cancel := b.within(ctx)
 	defer cancel()
-	defer context.AfterFunc(b.patience, cancel)()
 	return b.Card.Transmit(ctx, command)
 }
