@@ -21,6 +21,12 @@ import (
 // sentinels pairs each reason with its sentinel, by name.
 func sentinels() map[string]error {
 	return map[string]error{
+		"PIN_KNOWN_WRONG": client.ErrPINKnownWrong, "CARD_HELD": client.ErrCardHeld, "CARD_DEAD": client.ErrCardDead,
+		"REINSERT_NEEDED": client.ErrReinsertNeeded, "TRY_LATER": client.ErrTryLater, "NEW_PIN_REFUSED": client.ErrNewPINRefused,
+		"UNLOCK_CODE_WRONG": client.ErrUnlockCodeWrong, "CHANGE_UNKNOWN": client.ErrChangeUnknown, "CONFIRMATION_REFUSED": client.ErrConfirmationRefused,
+		"UNLOCK_CODE_MALFORMED": client.ErrUnlockCodeMalformed, "NEW_PINS_DIFFER": client.ErrNewPINsDiffer, "CARD_STOPPED_HERE": client.ErrCardStoppedHere,
+		"CARD_NOT_REGISTERED": client.ErrCardNotRegistered, "CARD_NOT_STOPPED": client.ErrCardNotStopped, "CARD_NOT_HELD": client.ErrCardNotHeld,
+		"STATE_COPIED": client.ErrStateCopied, "DEFAULT_UNLOCK_CODE": client.ErrDefaultUnlockCode, "USED_ELSEWHERE": client.ErrUsedElsewhere,
 		"PIN_WRONG": client.ErrPINWrong, "CARD_LOCKED": client.ErrCardLocked, "PIN_MALFORMED": client.ErrPINMalformed,
 		"PIN_NO_VERDICT": client.ErrPINNoVerdict, "PROMPT_CANCELLED": client.ErrPromptCancelled,
 		"PROMPT_TIMEOUT": client.ErrPromptTimeout, "NO_PIN_AGENT": client.ErrNoPINAgent,

@@ -16,11 +16,11 @@
 //	2   the command line is wrong
 //	3   inkand cannot be reached, or is stopping
 //	4   refused: this user or program may not do it
-//	5   the PIN is wrong, or cannot be a PIN of this card
-//	6   the card is locked
+//	5   the PIN or unlock code is wrong, or cannot be one of this card
+//	6   the card is locked, held, dead or stopped here, or must be inserted again or waited for
 //	7   no such card or key, or no certificate that can be used
 //	8   the card or the reader failed
 //	9   interrupted, or the PIN entry was cancelled or timed out, or nobody could be asked
-//	10  the request is wrong: digest or algorithm
+//	10  the request is wrong: digest, algorithm, or the state of the card
 //	11  the log or the PIN-try journal cannot be written
 package cli

@@ -42,12 +42,12 @@ func exitCodes() []struct {
 		{exitUsage, "the command line is wrong", "コマンドの書き方の誤り"},
 		{exitUnreachable, "inkand cannot be reached, or is stopping", "inkandに接続できない、または停止処理中"},
 		{exitRefused, "refused: this user or program may not do it", "許可されていない"},
-		{exitPIN, "the PIN is wrong, or cannot be a PIN of this card", "暗証番号の誤り、または形式の誤り"},
-		{exitLocked, "the card is locked", "ICカードがロックされている"},
+		{exitPIN, "the PIN or unlock code is wrong, or cannot be one of this card", "暗証番号またはロック解除コードの誤り、または形式の誤り"},
+		{exitLocked, "the card is locked, held, dead or stopped here, or must be inserted again or waited for", "ICカードがロック、保留、使用不能、使用停止のいずれか、または差し直しか待ち時間が必要"},
 		{exitNotFound, "no such card or key, or no certificate that can be used", "カード、鍵、または使える証明書がない"},
 		{exitCard, "the card or the reader failed", "ICカードまたはリーダのエラー"},
 		{exitNoPIN, "interrupted, or the PIN entry was cancelled or timed out, or nobody could be asked", "中断、暗証番号の入力の取消しや時間切れ、または尋ねる相手がいない"},
-		{exitRequest, "the request is wrong: digest or algorithm", "要求の誤り(ダイジェスト、アルゴリズム)"},
+		{exitRequest, "the request is wrong: digest, algorithm, or the state of the card", "要求の誤り(ダイジェスト、アルゴリズム、カードの状態)"},
 		{exitLog, "the log or the PIN-try journal cannot be written", "記録または試行記録を書き込めない"},
 	}
 }
@@ -89,24 +89,26 @@ func exitOf(err error) exitCode {
 // test holds every reason against this list.
 func exitOfReason(r inkanpb.Reason) exitCode {
 	switch r {
-	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED:
+	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_NEW_PINS_DIFFER:
 		return exitPIN
-	case inkanpb.Reason_REASON_CARD_LOCKED:
+	case inkanpb.Reason_REASON_CARD_LOCKED, inkanpb.Reason_REASON_CARD_HELD, inkanpb.Reason_REASON_CARD_DEAD, inkanpb.Reason_REASON_REINSERT_NEEDED, inkanpb.Reason_REASON_TRY_LATER, inkanpb.Reason_REASON_CARD_STOPPED_HERE:
 		return exitLocked
 	case inkanpb.Reason_REASON_PROMPT_CANCELLED, inkanpb.Reason_REASON_PROMPT_TIMEOUT,
-		inkanpb.Reason_REASON_NO_PIN_AGENT, inkanpb.Reason_REASON_CALL_ENDED:
+		inkanpb.Reason_REASON_NO_PIN_AGENT, inkanpb.Reason_REASON_CALL_ENDED, inkanpb.Reason_REASON_CONFIRMATION_REFUSED:
 		return exitNoPIN
 	case inkanpb.Reason_REASON_CARD_NOT_FOUND, inkanpb.Reason_REASON_KEY_NOT_FOUND,
-		inkanpb.Reason_REASON_NO_CERTIFICATE, inkanpb.Reason_REASON_CERTIFICATE_NOT_USABLE:
+		inkanpb.Reason_REASON_NO_CERTIFICATE, inkanpb.Reason_REASON_CERTIFICATE_NOT_USABLE,
+		inkanpb.Reason_REASON_CARD_NOT_REGISTERED:
 		return exitNotFound
-	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
+	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
 		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
 		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_NO_READER_BACKEND, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
 		inkanpb.Reason_REASON_READER_IN_USE:
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
-		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE:
+		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,
+		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD:
 		return exitRequest
 	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:
 		return exitRefused

@@ -99,7 +99,7 @@ func (b *Broker) operation(caller Caller, card cardowner.Card, name string, pin 
 		b: b, caller: caller, card: card, pin: pin,
 		prompt: prompt.Request{
 			Agent: caller.Agent, UID: caller.UID, Program: caller.Program, PID: caller.PID,
-			Secret: token.SecretPIN, Card: id, Company: b.company(card), Purpose: name,
+			Ask: prompt.AskPIN, Card: id, Company: b.company(card), Purpose: name,
 			Format: card.Profile.PIN, Virtual: card.Virtual, Timeout: b.cfg.PromptTimeout,
 		},
 		record: audit.Record{

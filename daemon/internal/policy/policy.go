@@ -127,6 +127,15 @@ func methods() map[string]RoleSet {
 		"/inkan.v1.SigningService/Sign":           signer,
 
 		"/inkan.v1.CardService/VerifyPin": signer,
+		"/inkan.v1.CardService/ChangePin": signer,
+		"/inkan.v1.CardService/Unlock":    signer,
+		// A signer confirms in the trusted prompt, an administrator gives a
+		// reason: the handler tells them apart.
+		"/inkan.v1.CardService/Acknowledge": setOf(RoleSigner, RoleAdministrator),
+		"/inkan.v1.CardService/StopHere":    setOf(RoleSigner, RoleHelpdesk, RoleAdministrator),
+
+		"/inkan.v1.RegisterService/ListCards": setOf(RoleSigner, RoleHelpdesk, RoleAdministrator),
+		"/inkan.v1.RegisterService/Lift":      setOf(RoleAdministrator),
 
 		// Who is not an auditor sees the records of the own uid alone.
 		"/inkan.v1.AuditService/List": setOf(RoleSigner, RoleAuditor),

@@ -48,6 +48,12 @@ func matrix() map[string][]string {
 		"/inkan.v1.SigningService/GetCertificate": signers(),
 		"/inkan.v1.SigningService/Sign":           signers(),
 		"/inkan.v1.CardService/VerifyPin":         signers(),
+		"/inkan.v1.CardService/ChangePin":         signers(),
+		"/inkan.v1.CardService/Unlock":            signers(),
+		"/inkan.v1.CardService/Acknowledge":       append(signers(), "root"),
+		"/inkan.v1.CardService/StopHere":          append(signers(), "root"),
+		"/inkan.v1.RegisterService/ListCards":     append(signers(), "root"),
+		"/inkan.v1.RegisterService/Lift":          {"root", "root in the signers' group"},
 		"/inkan.v1.AuditService/List":             append(signers(), "root"),
 		// Not in the policy: nobody.
 		"/grpc.health.v1.Health/List":               {},

@@ -51,8 +51,10 @@ type question struct {
 // reply is what an agent says to a question. Its descriptor belongs to whoever
 // holds the reply.
 type reply struct {
-	fd     int // of the PIN; -1: the person said no
-	length int // of the PIN, in bytes
+	fd           int // of the secret; -1: there is none
+	length       int // of the secret, in bytes
+	yes          bool
+	confirmation string // what was typed besides
 }
 
 func (r reply) discard() {
@@ -113,7 +115,7 @@ func (a *agent) ask(ctx context.Context, r Request) (Answer, error) {
 	}
 	select {
 	case reply := <-q.reply:
-		return a.take(ctx, reply)
+		return a.take(ctx, r.Ask, reply)
 	case <-a.gone:
 		return Answer{}, a.wentAway()
 	case <-ctx.Done():
@@ -126,27 +128,43 @@ func (a *agent) ask(ctx context.Context, r Request) (Answer, error) {
 }
 
 // take gets the PIN out of a reply. The descriptor is closed in any case.
-func (a *agent) take(ctx context.Context, r reply) (Answer, error) {
+func (a *agent) take(ctx context.Context, asked Asked, r reply) (Answer, error) {
 	defer r.discard()
 	if ctx.Err() != nil {
 		return Answer{}, callEnded(ctx)
 	}
-	if r.fd < 0 {
+	if !r.yes {
 		return Answer{}, token.NewError(token.KindPromptCancelled)
 	}
 	if err := a.peer.Alive(); err != nil {
 		a.drop(fmt.Errorf("checking agent: %w", err))
 		return Answer{}, a.wentAway()
 	}
-	if err := checkPINFile(r.fd, r.length); err != nil {
+	answer := Answer{Source: a.source, Confirmation: r.confirmation}
+	if err := checkReply(asked, r); err != nil {
 		a.drop(fmt.Errorf("%w: %w", errProtocol, err))
 		return Answer{}, token.Errorf(token.KindPromptCancelled, "the agent's answer was malformed").Because(a.cause)
+	}
+	if asked == AskNothing {
+		return answer, nil
 	}
 	pin, err := a.pins.ReadFD(r.fd, r.length)
 	if err != nil {
 		return Answer{}, token.NewError(token.KindInternal).Because(fmt.Errorf("taking PIN from agent: %w", err))
 	}
-	return Answer{PIN: pin, Source: a.source}, nil
+	answer.PIN = pin
+	return answer, nil
+}
+
+// checkReply returns nil if the answer has what was asked for.
+func checkReply(asked Asked, r reply) error {
+	if asked != AskNothing && r.fd >= 0 {
+		return checkPINFile(r.fd, r.length)
+	}
+	if asked != AskNothing || r.fd >= 0 || r.length != 0 {
+		return errors.New("the answer does not hold what was asked for")
+	}
+	return nil
 }
 
 // checkPINFile returns nil only for an ordinary memfd that holds just the PIN.
@@ -217,8 +235,12 @@ func (a *agent) receive() error {
 func (a *agent) handle(packet *inkanpb.PinPacket, fds []int) error {
 	switch p := packet.GetPacket().(type) {
 	case *inkanpb.PinPacket_Answer:
-		if len(fds) == 1 {
-			return a.deliver(p.Answer.GetPromptId(), reply{fd: fds[0], length: int(p.Answer.GetLength())})
+		if len(fds) <= 1 {
+			r := reply{fd: -1, length: int(p.Answer.GetLength()), yes: true, confirmation: p.Answer.GetConfirmation()}
+			if len(fds) == 1 {
+				r.fd = fds[0]
+			}
+			return a.deliver(p.Answer.GetPromptId(), r)
 		}
 	case *inkanpb.PinPacket_Cancel:
 		if len(fds) == 0 {

@@ -263,7 +263,7 @@ func memfd(t testing.TB, contents string) int {
 // request is a question of uid 1000.
 func request() Request {
 	return Request{
-		UID: 1000, Secret: token.SecretPIN, Card: "piv-00", Purpose: "sign", Timeout: time.Minute,
+		UID: 1000, Ask: AskPIN, Card: "piv-00", Purpose: "sign", Timeout: time.Minute,
 		Format: token.PINFormat{MinLength: 6, MaxLength: 8},
 	}
 }

@@ -16,6 +16,8 @@ import (
 const (
 	// maxPacket is the longest datagram, in bytes (proto/inkan/v1/pin.proto).
 	maxPacket = 8 << 10
+	// maxConfirmation is the longest confirmation, in characters (pin.proto).
+	maxConfirmation = 32
 	// maxDescriptors is SCM_MAX_FD of the kernel: more cannot come at once, so
 	// that we see, and close, all that come.
 	maxDescriptors = 253
@@ -127,7 +129,8 @@ func decode(data []byte) (*inkanpb.PinPacket, error) {
 		v := p.Hello.GetVersion()
 		ok = v >= 1 && v <= 1000
 	case *inkanpb.PinPacket_Answer:
-		ok = isPromptID(p.Answer.GetPromptId()) && p.Answer.GetLength() <= token.PINCapacity
+		ok = isPromptID(p.Answer.GetPromptId()) && p.Answer.GetLength() <= token.PINCapacity &&
+			utf8.RuneCountInString(p.Answer.GetConfirmation()) <= maxConfirmation
 	case *inkanpb.PinPacket_Cancel:
 		ok = isPromptID(p.Cancel.GetPromptId())
 	}

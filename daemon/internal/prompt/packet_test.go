@@ -78,7 +78,7 @@ func TestEachPromptKeepsTheRulesOfTheContract(t *testing.T) {
 		}
 		for _, n := range []int{-1, 0, 1 << 40} {
 			r := Request{
-				Secret: token.SecretPIN, Card: token.CardID(text), Program: text, Company: text, KeyLabel: text,
+				Ask: AskPIN, Card: token.CardID(text), Program: text, Company: text, KeyLabel: text,
 				Purpose: text, DocumentNames: names, DocumentCount: n, Tries: token.KnownTries(n), Timeout: time.Hour,
 				Format: token.PINFormat{MinLength: n, MaxLength: n}, PID: -1,
 			}
@@ -102,6 +102,7 @@ func TestEachFieldOfAPromptIsFilledIn(t *testing.T) {
 	r.Company, r.KeyLabel, r.Program, r.PID, r.Virtual = "c", "k", "p", 1, true
 	r.DocumentNames, r.DocumentCount = []string{"d"}, 1
 	r.Tries, r.TriesConfirmed = token.KnownTries(0), true
+	r.Confirmation, r.Reason = "3", ReasonFewTries
 	m := promptPacket("id", r).GetPrompt().ProtoReflect()
 	for i := range m.Descriptor().Fields().Len() {
 		if f := m.Descriptor().Fields().Get(i); !m.Has(f) {

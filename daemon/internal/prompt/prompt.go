@@ -54,7 +54,7 @@ type Request struct {
 	UID            uint32 // user of the caller
 	Program        string // executable of the caller, or "" if not readable
 	PID            int32  // process of the caller
-	Secret         token.Secret
+	Ask            Asked
 	Card           token.CardID
 	Company        string   // on the card's certificate
 	KeyLabel       string   // label of the key that signs
@@ -64,14 +64,43 @@ type Request struct {
 	Tries          token.Tries
 	TriesConfirmed bool // the card itself said so; else "at most"
 	Format         token.PINFormat
-	Virtual        bool          // the card is virtual
-	Timeout        time.Duration // to answer, from when the person is asked; 0 = one minute
+	Virtual        bool // the card is virtual
+	// Confirmation is what the person must type besides the secret, at most 32
+	// characters; "" = nothing. Whoever asked compares the Answer's.
+	Confirmation string
+	Reason       Reason        // why
+	Timeout      time.Duration // to answer, from when the person is asked; 0 = one minute
 }
+
+// Asked is what a person is asked for: one of a card's secrets, or a new one.
+type Asked uint8
+
+// What can be asked for; values are those of proto/inkan/v1/pin.proto.
+const (
+	AskPIN        Asked = 1
+	AskUnlockCode Asked = 2
+	AskNewPIN     Asked = 3
+	AskNewAgain   Asked = 4 // the new PIN once more
+	AskNothing    Asked = 5 // only the confirmation
+)
+
+// Reason is why a confirmation is asked for. Values are those of
+// proto/inkan/v1/pin.proto.
+type Reason uint8
+
+// Reasons.
+const (
+	ReasonFewTries         Reason = 1
+	ReasonReissue          Reason = 2
+	ReasonHeld             Reason = 3
+	ReasonChangedElsewhere Reason = 4
+)
 
 // Answer is a PIN and who gave it. Whoever asked wipes the PIN.
 type Answer struct {
-	PIN    *token.PIN
-	Source Source
+	PIN          *token.PIN // nil where nothing but a confirmation was asked for
+	Source       Source
+	Confirmation string // what the person typed, where that was asked for
 }
 
 // PINReader takes a PIN out of a descriptor into locked memory.
@@ -83,11 +112,14 @@ type PINReader interface {
 
 // Peer is the process that connected, as the kernel says.
 type Peer struct {
-	UID   uint32
-	GID   uint32 // effective group when it connected
-	PID   int32
-	Alive func() error // nil as long as it is that process and that program
-	Close func()       // called once, when the connection has ended
+	UID uint32
+	GID uint32 // effective group when it connected
+	PID int32
+	// Trusted makes it source prompt whatever its group: the configuration
+	// lists its executable.
+	Trusted bool
+	Alive   func() error // nil as long as it is that process and that program
+	Close   func()       // called once, when the connection has ended
 }
 
 // Config is what a Server needs.
@@ -142,8 +174,8 @@ func (s *Server) Ask(ctx context.Context, r Request) (Answer, error) {
 	if ctx.Err() != nil {
 		return Answer{}, callEnded(ctx)
 	}
-	if _, ok := secretKind(r.Secret); !ok {
-		return Answer{}, token.NewError(token.KindInternal).Because(fmt.Errorf("no prompt asks for the %s", r.Secret))
+	if r.Ask < AskPIN || r.Ask > AskNothing {
+		return Answer{}, token.NewError(token.KindInternal).Because(fmt.Errorf("no prompt asks for %d", r.Ask))
 	}
 	if r.Timeout <= 0 {
 		r.Timeout = defaultTimeout

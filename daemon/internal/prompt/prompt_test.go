@@ -47,7 +47,7 @@ func TestPromptShowsWhatTheRequestSays(t *testing.T) {
 	h := newHarness(t, nil)
 	agent := h.agent(1000, promptGID, false)
 	r := Request{
-		UID: 1000, Program: "/usr/bin/denshi-nyusatsu", PID: 4242, Secret: token.SecretUnlockCode,
+		UID: 1000, Program: "/usr/bin/denshi-nyusatsu", PID: 4242, Ask: AskUnlockCode,
 		Card: "piv-0011", Company: "株式会社サンプル", KeyLabel: "署名用", Purpose: "sign",
 		DocumentNames: []string{"入札書.xml", "a\x1b[2Jb\u202ec"}, DocumentCount: 40,
 		Tries: token.KnownTries(3), TriesConfirmed: true, Virtual: true, Timeout: 90 * time.Second,
@@ -67,7 +67,7 @@ func TestPromptShowsWhatTheRequestSays(t *testing.T) {
 	agent.send(cancelled(p.GetPromptId()))
 	ask.fails(token.KindPromptCancelled)
 
-	r.Tries, r.Secret = token.Tries{}, token.SecretPIN
+	r.Tries, r.Ask = token.Tries{}, AskPIN
 	ask = h.ask(t.Context(), r)
 	if p = agent.prompted(); p.TriesLeft != nil {
 		t.Errorf("unknown tries are shown as %d", p.GetTriesLeft())
@@ -220,7 +220,7 @@ func TestSecretsThatNobodyTypesAreNotAskedFor(t *testing.T) {
 	h := newHarness(t, nil)
 	h.agent(1000, promptGID, false)
 	r := request()
-	r.Secret = token.SecretAdminKey
+	r.Ask = 9
 	h.ask(t.Context(), r).fails(token.KindInternal)
 }
 

@@ -122,7 +122,7 @@ func (s *Server) serveAgent(ctx context.Context, who Peer, l link) {
 
 // source tells the trusted prompt from other programs.
 func (s *Server) source(who Peer) Source {
-	if gid := s.config.PromptGID; gid != nil && who.GID == *gid {
+	if gid := s.config.PromptGID; who.Trusted || gid != nil && who.GID == *gid {
 		return SourcePrompt
 	}
 	return SourceProgram

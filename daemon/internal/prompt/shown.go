@@ -28,26 +28,12 @@ const (
 // ellipsis stands for what was cut off.
 const ellipsis = "…"
 
-// secretKind returns what pin.proto calls a secret; false if nobody is asked
-// for it.
-func secretKind(s token.Secret) (inkanpb.SecretKind, bool) {
-	switch s {
-	case token.SecretPIN:
-		return inkanpb.SecretKind_SECRET_KIND_PIN, true
-	case token.SecretUnlockCode:
-		return inkanpb.SecretKind_SECRET_KIND_UNLOCK_CODE, true
-	case token.SecretAdminKey:
-	}
-	return 0, false
-}
-
 // promptPacket says everything the person should see. Names of documents that
 // do not fit are left out, the last first; their number stays.
 func promptPacket(id string, r Request) *inkanpb.PinPacket {
-	kind, _ := secretKind(r.Secret)
 	p := &inkanpb.PinPrompt{
 		PromptId:      id,
-		Secret:        kind,
+		Secret:        inkanpb.SecretKind(r.Ask),
 		CardId:        head(string(r.Card), maxCard),
 		Company:       head(r.Company, maxCompany),
 		Program:       tail(r.Program, maxProgram),
@@ -60,6 +46,7 @@ func promptPacket(id string, r Request) *inkanpb.PinPacket {
 		MaxLength:     bytesOfPIN(r.Format.MaxLength),
 		Virtual:       r.Virtual,
 		KeyLabel:      head(r.KeyLabel, maxLabel),
+		Confirmation:  r.Confirmation, ConfirmationReason: inkanpb.ConfirmationReason(r.Reason),
 	}
 	if n, known := r.Tries.Count(); known {
 		p.TriesLeft = proto.Uint32(uint32(n))

@@ -114,6 +114,440 @@ func (x *VerifyPinResponse) GetPin() *PinStatus {
 	return nil
 }
 
+// ChangePinRequest names the card.
+type ChangePinRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Card identity, as CardStatus.id.
+	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePinRequest) Reset() {
+	*x = ChangePinRequest{}
+	mi := &file_inkan_v1_card_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePinRequest) ProtoMessage() {}
+
+func (x *ChangePinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePinRequest.ProtoReflect.Descriptor instead.
+func (*ChangePinRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ChangePinRequest) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+// ChangePinResponse comes only when the card has the new PIN.
+type ChangePinResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tries after the success.
+	Pin           *PinStatus `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePinResponse) Reset() {
+	*x = ChangePinResponse{}
+	mi := &file_inkan_v1_card_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePinResponse) ProtoMessage() {}
+
+func (x *ChangePinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePinResponse.ProtoReflect.Descriptor instead.
+func (*ChangePinResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ChangePinResponse) GetPin() *PinStatus {
+	if x != nil {
+		return x.Pin
+	}
+	return nil
+}
+
+// UnlockRequest names the card.
+type UnlockRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Card identity, as CardStatus.id.
+	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlockRequest) Reset() {
+	*x = UnlockRequest{}
+	mi := &file_inkan_v1_card_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlockRequest) ProtoMessage() {}
+
+func (x *UnlockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlockRequest.ProtoReflect.Descriptor instead.
+func (*UnlockRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *UnlockRequest) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+// UnlockResponse comes only when the card accepted the code and the new PIN.
+type UnlockResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tries of the PIN after the success.
+	Pin *PinStatus `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// Tries of the unlock code after the success.
+	UnlockCode *PinStatus `protobuf:"bytes,2,opt,name=unlock_code,json=unlockCode,proto3" json:"unlock_code,omitempty"`
+	// Stable codes of what a person should know, for example INK-6002.
+	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlockResponse) Reset() {
+	*x = UnlockResponse{}
+	mi := &file_inkan_v1_card_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlockResponse) ProtoMessage() {}
+
+func (x *UnlockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlockResponse.ProtoReflect.Descriptor instead.
+func (*UnlockResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UnlockResponse) GetPin() *PinStatus {
+	if x != nil {
+		return x.Pin
+	}
+	return nil
+}
+
+func (x *UnlockResponse) GetUnlockCode() *PinStatus {
+	if x != nil {
+		return x.UnlockCode
+	}
+	return nil
+}
+
+func (x *UnlockResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// AcknowledgeRequest names the card.
+type AcknowledgeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Card identity, as CardStatus.id.
+	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	// Set: an administrator acknowledges, and this is why; it is recorded.
+	// Empty: the signer is asked in the trusted prompt.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeRequest) Reset() {
+	*x = AcknowledgeRequest{}
+	mi := &file_inkan_v1_card_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeRequest) ProtoMessage() {}
+
+func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
+func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AcknowledgeRequest) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+func (x *AcknowledgeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// AcknowledgeResponse comes when it is durable.
+type AcknowledgeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// State of the card now.
+	State CardState `protobuf:"varint,1,opt,name=state,proto3,enum=inkan.v1.CardState" json:"state,omitempty"`
+	// Tries of the PIN.
+	Pin *PinStatus `protobuf:"bytes,2,opt,name=pin,proto3" json:"pin,omitempty"`
+	// Tries of the unlock code.
+	UnlockCode    *PinStatus `protobuf:"bytes,3,opt,name=unlock_code,json=unlockCode,proto3" json:"unlock_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeResponse) Reset() {
+	*x = AcknowledgeResponse{}
+	mi := &file_inkan_v1_card_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeResponse) ProtoMessage() {}
+
+func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
+func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AcknowledgeResponse) GetState() CardState {
+	if x != nil {
+		return x.State
+	}
+	return CardState_CARD_STATE_UNSPECIFIED
+}
+
+func (x *AcknowledgeResponse) GetPin() *PinStatus {
+	if x != nil {
+		return x.Pin
+	}
+	return nil
+}
+
+func (x *AcknowledgeResponse) GetUnlockCode() *PinStatus {
+	if x != nil {
+		return x.UnlockCode
+	}
+	return nil
+}
+
+// StopHereRequest names the card twice: the two confirmations of the person
+// who stops it.
+type StopHereRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Card identity, of a card that is present or in the register.
+	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	// The last four characters of the card's serial, as the person typed them.
+	ConfirmSerialTail string `protobuf:"bytes,2,opt,name=confirm_serial_tail,json=confirmSerialTail,proto3" json:"confirm_serial_tail,omitempty"`
+	// Why, in the person's words; it is recorded.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopHereRequest) Reset() {
+	*x = StopHereRequest{}
+	mi := &file_inkan_v1_card_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopHereRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopHereRequest) ProtoMessage() {}
+
+func (x *StopHereRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopHereRequest.ProtoReflect.Descriptor instead.
+func (*StopHereRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StopHereRequest) GetCardId() string {
+	if x != nil {
+		return x.CardId
+	}
+	return ""
+}
+
+func (x *StopHereRequest) GetConfirmSerialTail() string {
+	if x != nil {
+		return x.ConfirmSerialTail
+	}
+	return ""
+}
+
+func (x *StopHereRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// StopHereResponse comes when the stop is durable and nothing is under way any
+// more.
+type StopHereResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its record in the log.
+	Record        uint64 `protobuf:"varint,1,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopHereResponse) Reset() {
+	*x = StopHereResponse{}
+	mi := &file_inkan_v1_card_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopHereResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopHereResponse) ProtoMessage() {}
+
+func (x *StopHereResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_card_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopHereResponse.ProtoReflect.Descriptor instead.
+func (*StopHereResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_card_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StopHereResponse) GetRecord() uint64 {
+	if x != nil {
+		return x.Record
+	}
+	return 0
+}
+
 var File_inkan_v1_card_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_card_proto_rawDesc = "" +
@@ -122,9 +556,38 @@ const file_inkan_v1_card_proto_rawDesc = "" +
 	"\x10VerifyPinRequest\x123\n" +
 	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\"B\n" +
 	"\x11VerifyPinResponse\x12-\n" +
-	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin2S\n" +
+	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\"G\n" +
+	"\x10ChangePinRequest\x123\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\"B\n" +
+	"\x11ChangePinResponse\x12-\n" +
+	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\"D\n" +
+	"\rUnlockRequest\x123\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\"\xa9\x01\n" +
+	"\x0eUnlockResponse\x12-\n" +
+	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\x12<\n" +
+	"\vunlock_code\x18\x02 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"unlockCode\x12*\n" +
+	"\bwarnings\x18\x03 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\x10\"\x04r\x02\x18\x10R\bwarnings\"k\n" +
+	"\x12AcknowledgeRequest\x123\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x12 \n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\"\xb7\x01\n" +
+	"\x13AcknowledgeResponse\x123\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x13.inkan.v1.CardStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12-\n" +
+	"\x03pin\x18\x02 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\x12<\n" +
+	"\vunlock_code\x18\x03 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"unlockCode\"\xa3\x01\n" +
+	"\x0fStopHereRequest\x123\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x129\n" +
+	"\x13confirm_serial_tail\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\bR\x11confirmSerialTail\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\"*\n" +
+	"\x10StopHereResponse\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\x04R\x06record2\xe5\x02\n" +
 	"\vCardService\x12D\n" +
-	"\tVerifyPin\x12\x1a.inkan.v1.VerifyPinRequest\x1a\x1b.inkan.v1.VerifyPinResponseB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
+	"\tVerifyPin\x12\x1a.inkan.v1.VerifyPinRequest\x1a\x1b.inkan.v1.VerifyPinResponse\x12D\n" +
+	"\tChangePin\x12\x1a.inkan.v1.ChangePinRequest\x1a\x1b.inkan.v1.ChangePinResponse\x12;\n" +
+	"\x06Unlock\x12\x17.inkan.v1.UnlockRequest\x1a\x18.inkan.v1.UnlockResponse\x12J\n" +
+	"\vAcknowledge\x12\x1c.inkan.v1.AcknowledgeRequest\x1a\x1d.inkan.v1.AcknowledgeResponse\x12A\n" +
+	"\bStopHere\x12\x19.inkan.v1.StopHereRequest\x1a\x1a.inkan.v1.StopHereResponseB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 
 var (
 	file_inkan_v1_card_proto_rawDescOnce sync.Once
@@ -138,21 +601,44 @@ func file_inkan_v1_card_proto_rawDescGZIP() []byte {
 	return file_inkan_v1_card_proto_rawDescData
 }
 
-var file_inkan_v1_card_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_inkan_v1_card_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_inkan_v1_card_proto_goTypes = []any{
-	(*VerifyPinRequest)(nil),  // 0: inkan.v1.VerifyPinRequest
-	(*VerifyPinResponse)(nil), // 1: inkan.v1.VerifyPinResponse
-	(*PinStatus)(nil),         // 2: inkan.v1.PinStatus
+	(*VerifyPinRequest)(nil),    // 0: inkan.v1.VerifyPinRequest
+	(*VerifyPinResponse)(nil),   // 1: inkan.v1.VerifyPinResponse
+	(*ChangePinRequest)(nil),    // 2: inkan.v1.ChangePinRequest
+	(*ChangePinResponse)(nil),   // 3: inkan.v1.ChangePinResponse
+	(*UnlockRequest)(nil),       // 4: inkan.v1.UnlockRequest
+	(*UnlockResponse)(nil),      // 5: inkan.v1.UnlockResponse
+	(*AcknowledgeRequest)(nil),  // 6: inkan.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil), // 7: inkan.v1.AcknowledgeResponse
+	(*StopHereRequest)(nil),     // 8: inkan.v1.StopHereRequest
+	(*StopHereResponse)(nil),    // 9: inkan.v1.StopHereResponse
+	(*PinStatus)(nil),           // 10: inkan.v1.PinStatus
+	(CardState)(0),              // 11: inkan.v1.CardState
 }
 var file_inkan_v1_card_proto_depIdxs = []int32{
-	2, // 0: inkan.v1.VerifyPinResponse.pin:type_name -> inkan.v1.PinStatus
-	0, // 1: inkan.v1.CardService.VerifyPin:input_type -> inkan.v1.VerifyPinRequest
-	1, // 2: inkan.v1.CardService.VerifyPin:output_type -> inkan.v1.VerifyPinResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	10, // 0: inkan.v1.VerifyPinResponse.pin:type_name -> inkan.v1.PinStatus
+	10, // 1: inkan.v1.ChangePinResponse.pin:type_name -> inkan.v1.PinStatus
+	10, // 2: inkan.v1.UnlockResponse.pin:type_name -> inkan.v1.PinStatus
+	10, // 3: inkan.v1.UnlockResponse.unlock_code:type_name -> inkan.v1.PinStatus
+	11, // 4: inkan.v1.AcknowledgeResponse.state:type_name -> inkan.v1.CardState
+	10, // 5: inkan.v1.AcknowledgeResponse.pin:type_name -> inkan.v1.PinStatus
+	10, // 6: inkan.v1.AcknowledgeResponse.unlock_code:type_name -> inkan.v1.PinStatus
+	0,  // 7: inkan.v1.CardService.VerifyPin:input_type -> inkan.v1.VerifyPinRequest
+	2,  // 8: inkan.v1.CardService.ChangePin:input_type -> inkan.v1.ChangePinRequest
+	4,  // 9: inkan.v1.CardService.Unlock:input_type -> inkan.v1.UnlockRequest
+	6,  // 10: inkan.v1.CardService.Acknowledge:input_type -> inkan.v1.AcknowledgeRequest
+	8,  // 11: inkan.v1.CardService.StopHere:input_type -> inkan.v1.StopHereRequest
+	1,  // 12: inkan.v1.CardService.VerifyPin:output_type -> inkan.v1.VerifyPinResponse
+	3,  // 13: inkan.v1.CardService.ChangePin:output_type -> inkan.v1.ChangePinResponse
+	5,  // 14: inkan.v1.CardService.Unlock:output_type -> inkan.v1.UnlockResponse
+	7,  // 15: inkan.v1.CardService.Acknowledge:output_type -> inkan.v1.AcknowledgeResponse
+	9,  // 16: inkan.v1.CardService.StopHere:output_type -> inkan.v1.StopHereResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_card_proto_init() }
@@ -167,7 +653,7 @@ func file_inkan_v1_card_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_card_proto_rawDesc), len(file_inkan_v1_card_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

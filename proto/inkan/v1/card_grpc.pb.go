@@ -19,18 +19,39 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CardService_VerifyPin_FullMethodName = "/inkan.v1.CardService/VerifyPin"
+	CardService_VerifyPin_FullMethodName   = "/inkan.v1.CardService/VerifyPin"
+	CardService_ChangePin_FullMethodName   = "/inkan.v1.CardService/ChangePin"
+	CardService_Unlock_FullMethodName      = "/inkan.v1.CardService/Unlock"
+	CardService_Acknowledge_FullMethodName = "/inkan.v1.CardService/Acknowledge"
+	CardService_StopHere_FullMethodName    = "/inkan.v1.CardService/StopHere"
 )
 
 // CardServiceClient is the client API for CardService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// CardService is what the holder of a card does with it. Caller: signer.
+// CardService is what the holder of a card does with it. Caller: signer;
+// Acknowledge also administrator; StopHere also helpdesk and administrator.
+// No secret is ever in a request: all come over pin.sock. No method that asks
+// for one answers UNAVAILABLE.
 type CardServiceClient interface {
 	// VerifyPin proves the PIN to the card once and takes the right back at
-	// once: it spends a try when the PIN is wrong. It never answers UNAVAILABLE.
+	// once: it spends a try when the PIN is wrong.
 	VerifyPin(ctx context.Context, in *VerifyPinRequest, opts ...grpc.CallOption) (*VerifyPinResponse, error)
+	// ChangePin asks for the old PIN, the new one, and the new one again, and
+	// changes it. It spends a try when the old PIN is wrong.
+	ChangePin(ctx context.Context, in *ChangePinRequest, opts ...grpc.CallOption) (*ChangePinResponse, error)
+	// Unlock asks for the unlock code and a new PIN twice, and gives the card a
+	// new PIN with all its tries. It spends a try of the unlock code when that is
+	// wrong; a card without any is dead (使用不能).
+	Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error)
+	// Acknowledge ends the state held (保留) and the wait for a re-insertion. A
+	// signer confirms in the trusted prompt; an administrator gives a reason.
+	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
+	// StopHere stops every use of a card on this PC, at once and durably, also
+	// of a card that is gone. When it has answered, nothing is released any
+	// more. Only an administrator can lift it (RegisterService.Lift).
+	StopHere(ctx context.Context, in *StopHereRequest, opts ...grpc.CallOption) (*StopHereResponse, error)
 }
 
 type cardServiceClient struct {
@@ -51,15 +72,72 @@ func (c *cardServiceClient) VerifyPin(ctx context.Context, in *VerifyPinRequest,
 	return out, nil
 }
 
+func (c *cardServiceClient) ChangePin(ctx context.Context, in *ChangePinRequest, opts ...grpc.CallOption) (*ChangePinResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangePinResponse)
+	err := c.cc.Invoke(ctx, CardService_ChangePin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *cardServiceClient) Unlock(ctx context.Context, in *UnlockRequest, opts ...grpc.CallOption) (*UnlockResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnlockResponse)
+	err := c.cc.Invoke(ctx, CardService_Unlock_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *cardServiceClient) Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcknowledgeResponse)
+	err := c.cc.Invoke(ctx, CardService_Acknowledge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *cardServiceClient) StopHere(ctx context.Context, in *StopHereRequest, opts ...grpc.CallOption) (*StopHereResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopHereResponse)
+	err := c.cc.Invoke(ctx, CardService_StopHere_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CardServiceServer is the server API for CardService service.
 // All implementations must embed UnimplementedCardServiceServer
 // for forward compatibility.
 //
-// CardService is what the holder of a card does with it. Caller: signer.
+// CardService is what the holder of a card does with it. Caller: signer;
+// Acknowledge also administrator; StopHere also helpdesk and administrator.
+// No secret is ever in a request: all come over pin.sock. No method that asks
+// for one answers UNAVAILABLE.
 type CardServiceServer interface {
 	// VerifyPin proves the PIN to the card once and takes the right back at
-	// once: it spends a try when the PIN is wrong. It never answers UNAVAILABLE.
+	// once: it spends a try when the PIN is wrong.
 	VerifyPin(context.Context, *VerifyPinRequest) (*VerifyPinResponse, error)
+	// ChangePin asks for the old PIN, the new one, and the new one again, and
+	// changes it. It spends a try when the old PIN is wrong.
+	ChangePin(context.Context, *ChangePinRequest) (*ChangePinResponse, error)
+	// Unlock asks for the unlock code and a new PIN twice, and gives the card a
+	// new PIN with all its tries. It spends a try of the unlock code when that is
+	// wrong; a card without any is dead (使用不能).
+	Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error)
+	// Acknowledge ends the state held (保留) and the wait for a re-insertion. A
+	// signer confirms in the trusted prompt; an administrator gives a reason.
+	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
+	// StopHere stops every use of a card on this PC, at once and durably, also
+	// of a card that is gone. When it has answered, nothing is released any
+	// more. Only an administrator can lift it (RegisterService.Lift).
+	StopHere(context.Context, *StopHereRequest) (*StopHereResponse, error)
 	mustEmbedUnimplementedCardServiceServer()
 }
 
@@ -72,6 +150,18 @@ type UnimplementedCardServiceServer struct{}
 
 func (UnimplementedCardServiceServer) VerifyPin(context.Context, *VerifyPinRequest) (*VerifyPinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyPin not implemented")
+}
+func (UnimplementedCardServiceServer) ChangePin(context.Context, *ChangePinRequest) (*ChangePinResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangePin not implemented")
+}
+func (UnimplementedCardServiceServer) Unlock(context.Context, *UnlockRequest) (*UnlockResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unlock not implemented")
+}
+func (UnimplementedCardServiceServer) Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Acknowledge not implemented")
+}
+func (UnimplementedCardServiceServer) StopHere(context.Context, *StopHereRequest) (*StopHereResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopHere not implemented")
 }
 func (UnimplementedCardServiceServer) mustEmbedUnimplementedCardServiceServer() {}
 func (UnimplementedCardServiceServer) testEmbeddedByValue()                     {}
@@ -112,6 +202,78 @@ func _CardService_VerifyPin_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CardService_ChangePin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangePinRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CardServiceServer).ChangePin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CardService_ChangePin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CardServiceServer).ChangePin(ctx, req.(*ChangePinRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CardService_Unlock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnlockRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CardServiceServer).Unlock(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CardService_Unlock_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CardServiceServer).Unlock(ctx, req.(*UnlockRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CardService_Acknowledge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CardServiceServer).Acknowledge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CardService_Acknowledge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CardServiceServer).Acknowledge(ctx, req.(*AcknowledgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CardService_StopHere_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopHereRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CardServiceServer).StopHere(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CardService_StopHere_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CardServiceServer).StopHere(ctx, req.(*StopHereRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CardService_ServiceDesc is the grpc.ServiceDesc for CardService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -122,6 +284,22 @@ var CardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyPin",
 			Handler:    _CardService_VerifyPin_Handler,
+		},
+		{
+			MethodName: "ChangePin",
+			Handler:    _CardService_ChangePin_Handler,
+		},
+		{
+			MethodName: "Unlock",
+			Handler:    _CardService_Unlock_Handler,
+		},
+		{
+			MethodName: "Acknowledge",
+			Handler:    _CardService_Acknowledge_Handler,
+		},
+		{
+			MethodName: "StopHere",
+			Handler:    _CardService_StopHere_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -51,6 +51,28 @@ const (
 	Reason_REASON_NO_PIN_AGENT Reason = 1007
 	// This source may not give the PIN here. No try was spent.
 	Reason_REASON_PIN_SOURCE_REFUSED Reason = 1008
+	// The state held. Nothing was sent. Metadata: detail, tries_left.
+	Reason_REASON_CARD_HELD Reason = 1010
+	// The PIN is locked and no tries of the unlock code are left.
+	Reason_REASON_CARD_DEAD Reason = 1011
+	// Too many wrong tries since the card was inserted. Nothing was sent. Metadata: detail, tries_left.
+	Reason_REASON_REINSERT_NEEDED Reason = 1012
+	// A wrong try was just made: the next one must wait. Metadata: seconds, tries_left.
+	Reason_REASON_TRY_LATER Reason = 1013
+	// The card said before that this is wrong; it was not sent again. Metadata: tries_left.
+	Reason_REASON_PIN_KNOWN_WRONG Reason = 1014
+	// The new PIN breaks a rule. No try was spent unless the card itself refused it. Metadata: detail.
+	Reason_REASON_NEW_PIN_REFUSED Reason = 1015
+	// The card said that the unlock code is wrong. Metadata: tries_left.
+	Reason_REASON_UNLOCK_CODE_WRONG Reason = 1016
+	// No verdict came on a change or unlock: the PIN is the old or the new one. The try counts as spent. Metadata: tries_left.
+	Reason_REASON_CHANGE_UNKNOWN Reason = 1017
+	// What was typed is not what had to be confirmed. Nothing was sent.
+	Reason_REASON_CONFIRMATION_REFUSED Reason = 1018
+	// The unlock code cannot be right by its form. No try was spent.
+	Reason_REASON_UNLOCK_CODE_MALFORMED Reason = 1019
+	// The two entries of the new PIN are not the same. No try was spent.
+	Reason_REASON_NEW_PINS_DIFFER Reason = 1020
 	// No card of this identity is in a reader.
 	Reason_REASON_CARD_NOT_FOUND Reason = 2001
 	// No key of this identity is on a card that is present.
@@ -85,6 +107,14 @@ const (
 	Reason_REASON_CARD_UNKNOWN Reason = 2014
 	// Another program holds the card.
 	Reason_REASON_READER_IN_USE Reason = 2015
+	// The card was stopped on this PC. Metadata: card.
+	Reason_REASON_CARD_STOPPED_HERE Reason = 2019
+	// No card of this identity was ever seen here. Metadata: card.
+	Reason_REASON_CARD_NOT_REGISTERED Reason = 2020
+	// Lift of a card that is not stopped. Metadata: card.
+	Reason_REASON_CARD_NOT_STOPPED Reason = 2021
+	// Acknowledge of a card that needs none. Metadata: card.
+	Reason_REASON_CARD_NOT_HELD Reason = 2022
 	// A field of the request breaks its rule.
 	Reason_REASON_REQUEST_INVALID Reason = 3001
 	// The digest's length is not that of the hash.
@@ -127,9 +157,15 @@ const (
 	Reason_REASON_SOCKET_IN_USE Reason = 5013
 	// A socket cannot be made at this path.
 	Reason_REASON_SOCKET_NOT_USABLE Reason = 5014
+	// A notice, not a refusal: the state directory is a copy. Every card is held.
+	Reason_REASON_STATE_COPIED Reason = 5015
 	// A warning, not a refusal: the signature was made although nobody could
 	// say whether the certificate is revoked.
 	Reason_REASON_REVOCATION_UNKNOWN Reason = 6001
+	// A warning: the card took an unlock code that is known to everybody.
+	Reason_REASON_DEFAULT_UNLOCK_CODE Reason = 6002
+	// A warning: the card had fewer tries left than were counted here.
+	Reason_REASON_USED_ELSEWHERE Reason = 6003
 )
 
 // Enum value maps for Reason.
@@ -144,6 +180,17 @@ var (
 		1006: "REASON_PROMPT_TIMEOUT",
 		1007: "REASON_NO_PIN_AGENT",
 		1008: "REASON_PIN_SOURCE_REFUSED",
+		1010: "REASON_CARD_HELD",
+		1011: "REASON_CARD_DEAD",
+		1012: "REASON_REINSERT_NEEDED",
+		1013: "REASON_TRY_LATER",
+		1014: "REASON_PIN_KNOWN_WRONG",
+		1015: "REASON_NEW_PIN_REFUSED",
+		1016: "REASON_UNLOCK_CODE_WRONG",
+		1017: "REASON_CHANGE_UNKNOWN",
+		1018: "REASON_CONFIRMATION_REFUSED",
+		1019: "REASON_UNLOCK_CODE_MALFORMED",
+		1020: "REASON_NEW_PINS_DIFFER",
 		2001: "REASON_CARD_NOT_FOUND",
 		2002: "REASON_KEY_NOT_FOUND",
 		2003: "REASON_CARD_REMOVED",
@@ -159,6 +206,10 @@ var (
 		2013: "REASON_NO_CARD",
 		2014: "REASON_CARD_UNKNOWN",
 		2015: "REASON_READER_IN_USE",
+		2019: "REASON_CARD_STOPPED_HERE",
+		2020: "REASON_CARD_NOT_REGISTERED",
+		2021: "REASON_CARD_NOT_STOPPED",
+		2022: "REASON_CARD_NOT_HELD",
 		3001: "REASON_REQUEST_INVALID",
 		3002: "REASON_DIGEST_LENGTH",
 		3003: "REASON_ALGORITHM_REFUSED",
@@ -180,7 +231,10 @@ var (
 		5012: "REASON_CALL_ENDED",
 		5013: "REASON_SOCKET_IN_USE",
 		5014: "REASON_SOCKET_NOT_USABLE",
+		5015: "REASON_STATE_COPIED",
 		6001: "REASON_REVOCATION_UNKNOWN",
+		6002: "REASON_DEFAULT_UNLOCK_CODE",
+		6003: "REASON_USED_ELSEWHERE",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -192,6 +246,17 @@ var (
 		"REASON_PROMPT_TIMEOUT":         1006,
 		"REASON_NO_PIN_AGENT":           1007,
 		"REASON_PIN_SOURCE_REFUSED":     1008,
+		"REASON_CARD_HELD":              1010,
+		"REASON_CARD_DEAD":              1011,
+		"REASON_REINSERT_NEEDED":        1012,
+		"REASON_TRY_LATER":              1013,
+		"REASON_PIN_KNOWN_WRONG":        1014,
+		"REASON_NEW_PIN_REFUSED":        1015,
+		"REASON_UNLOCK_CODE_WRONG":      1016,
+		"REASON_CHANGE_UNKNOWN":         1017,
+		"REASON_CONFIRMATION_REFUSED":   1018,
+		"REASON_UNLOCK_CODE_MALFORMED":  1019,
+		"REASON_NEW_PINS_DIFFER":        1020,
 		"REASON_CARD_NOT_FOUND":         2001,
 		"REASON_KEY_NOT_FOUND":          2002,
 		"REASON_CARD_REMOVED":           2003,
@@ -207,6 +272,10 @@ var (
 		"REASON_NO_CARD":                2013,
 		"REASON_CARD_UNKNOWN":           2014,
 		"REASON_READER_IN_USE":          2015,
+		"REASON_CARD_STOPPED_HERE":      2019,
+		"REASON_CARD_NOT_REGISTERED":    2020,
+		"REASON_CARD_NOT_STOPPED":       2021,
+		"REASON_CARD_NOT_HELD":          2022,
 		"REASON_REQUEST_INVALID":        3001,
 		"REASON_DIGEST_LENGTH":          3002,
 		"REASON_ALGORITHM_REFUSED":      3003,
@@ -228,7 +297,10 @@ var (
 		"REASON_CALL_ENDED":             5012,
 		"REASON_SOCKET_IN_USE":          5013,
 		"REASON_SOCKET_NOT_USABLE":      5014,
+		"REASON_STATE_COPIED":           5015,
 		"REASON_REVOCATION_UNKNOWN":     6001,
+		"REASON_DEFAULT_UNLOCK_CODE":    6002,
+		"REASON_USED_ELSEWHERE":         6003,
 	}
 )
 
@@ -371,7 +443,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xe4y\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*η\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
@@ -382,7 +454,19 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x17REASON_PROMPT_CANCELLED\x10\xed\a\x1a\x97\x02\xba\xeb\x18\x92\x02\b\x01\x12.The PIN entry was cancelled. No try was spent.\x1a>Start the operation again when you are ready to enter the PIN.\"Z暗証番号の入力が取り消されました。残り回数は減っていません。*B入力できるときに、もう一度操作してください。\x12\xd0\x02\n" +
 	"\x15REASON_PROMPT_TIMEOUT\x10\xee\a\x1a\xb3\x02\xba\xeb\x18\xae\x02\b\t\x121Nobody entered the PIN in time. No try was spent.\x1aBStart the operation again and enter the PIN within the time shown.\"c時間内に暗証番号が入力されませんでした。残り回数は減っていません。*Nもう一度操作し、表示された時間内に入力してください。\x12\x84\x04\n" +
 	"\x13REASON_NO_PIN_AGENT\x10\xef\a\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\t\x12^There is nobody to ask for the PIN: no PIN agent is connected for this user. No try was spent.\x1ahRun the command at a terminal, or give the PIN with --pin-fd, or start the prompt agent of your session.\"\x9b\x01暗証番号を尋ねる相手がいません(このユーザのPINエージェントが接続していません)。残り回数は減っていません。*x端末で実行するか、--pin-fd で渡すか、セッションの入力プログラムを起動してください。\x12\xe2\x02\n" +
-	"\x19REASON_PIN_SOURCE_REFUSED\x10\xf0\a\x1a\xc1\x02\xba\xeb\x18\xbc\x02\b\a\x12@A program may not give the PIN here: {detail}. No try was spent.\x1a4Enter the PIN in the trusted prompt of your session.\"sここではプログラムから暗証番号を渡せません({detail})。残り回数は減っていません。*Kセッションの入力画面で暗証番号を入力してください。\x12\xf6\x01\n" +
+	"\x19REASON_PIN_SOURCE_REFUSED\x10\xf0\a\x1a\xc1\x02\xba\xeb\x18\xbc\x02\b\a\x12@A program may not give the PIN here: {detail}. No try was spent.\x1a4Enter the PIN in the trusted prompt of your session.\"sここではプログラムから暗証番号を渡せません({detail})。残り回数は減っていません。*Kセッションの入力画面で暗証番号を入力してください。\x12\xe9\x03\n" +
+	"\x10REASON_CARD_HELD\x10\xf2\a\x1a\xd1\x03\xba\xeb\x18\xcc\x03\b\t\x12cThe card is held: {detail}. No PIN is sent to it until a person confirms. Tries left: {tries_left}.\x1a[Find out what went wrong, then run: inkan acknowledge. Taking the card out does not end it.\"\x80\x01ICカードは保留中です({detail})。人が確認するまで暗証番号を送りません。残り回数: {tries_left}。*\x82\x01原因を確かめてから inkan acknowledge を実行してください。カードを差し直しても解除されません。\x12\xde\x02\n" +
+	"\x10REASON_CARD_DEAD\x10\xf3\a\x1a\xc6\x02\xba\xeb\x18\xc1\x02\b\t\x12EThe card is dead: it is locked and its unlock code has no tries left.\x1a+The card must be re-issued. Ask its issuer.\"yICカードは使用不能です(ロックされており、ロック解除コードの残り回数もありません)。*Nカードの再発行が必要です。発行元に連絡してください。\x12\xd9\x03\n" +
+	"\x16REASON_REINSERT_NEEDED\x10\xf4\a\x1a\xbb\x03\xba\xeb\x18\xb6\x03\b\t\x12SNo more tries until the card is inserted again: {detail}. Tries left: {tries_left}.\x1apLook up the PIN. Then take the card out and insert it again, or ask the administrator of this PC to acknowledge.\"lカードを差し直すまで、これ以上照合できません({detail})。残り回数: {tries_left}。*}暗証番号を確認し、カードを抜いて差し直すか、このPCの管理者に解除を依頼してください。\x12\x93\x03\n" +
+	"\x10REASON_TRY_LATER\x10\xf5\a\x1a\xfb\x02\xba\xeb\x18\xf6\x02\b\t\x12PAfter a wrong try the next one must wait: {seconds} s. Tries left: {tries_left}.\x1a7Check the PIN meanwhile, and try again after that time.\"\x7f誤った照合の直後は、次の照合まで待つ必要があります(あと{seconds}秒)。残り回数: {tries_left}。*fその間に暗証番号を確認し、時間がたってからもう一度操作してください。\x12\xc0\x04\n" +
+	"\x16REASON_PIN_KNOWN_WRONG\x10\xf6\a\x1a\xa2\x04\xba\xeb\x18\x9d\x04\b\t\x12pThe card has refused this very PIN before. It was not sent again and no try was spent. Tries left: {tries_left}.\x1aqEnter another PIN. If it was changed elsewhere since then, enter it in the trusted prompt and confirm that there.\"\xa3\x01この暗証番号は、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。残り回数: {tries_left}。*\x8d\x01別の暗証番号を入力してください。他の場所で変更した場合は、入力画面でその旨を確認してください。\x12\x99\x03\n" +
+	"\x16REASON_NEW_PIN_REFUSED\x10\xf7\a\x1a\xfb\x02\xba\xeb\x18\xf6\x02\b\x03\x12>The new PIN cannot be used: {detail}. The PIN was not changed.\x1aUChoose another PIN: not the old one, no row such as 123456, no single digit repeated.\"dこの新しい暗証番号は使えません({detail})。暗証番号は変更していません。*u古い番号、123456のような並び、同じ数字の繰返しを避けて、別の番号にしてください。\x12\xfd\x03\n" +
+	"\x18REASON_UNLOCK_CODE_WRONG\x10\xf8\a\x1a\xdd\x03\xba\xeb\x18\xd8\x03\b\t\x12tThe unlock code is wrong. Tries of the unlock code left: {tries_left}. When none is left the card must be re-issued.\x1a[Check the code on the notice of the card's issuer before the next try, or ask the helpdesk.\"\x98\x01ロック解除コードが違います。ロック解除コードの残り回数: {tries_left}。なくなるとカードの再発行が必要です。*f発行元の通知書でコードを確認するか、ヘルプデスクに連絡してください。\x12\xe9\x04\n" +
+	"\x15REASON_CHANGE_UNKNOWN\x10\xf9\a\x1a\xcc\x04\xba\xeb\x18\xc7\x04\b\n" +
+	"\x12\x8e\x01The card did not say whether it took the new PIN: it has either the old or the new one now. The try counts as spent. Tries left: {tries_left}.\x1ahLeave the card in the reader and verify with the new PIN first, then with the old one: inkan pin verify.\"\xcd\x01新しい暗証番号に変わったかどうか、ICカードの応答を受け取れませんでした(新旧どちらかです)。1回使ったものとして数えます。残り回数: {tries_left}。*xカードを入れたまま inkan pin verify で、まず新しい番号、次に古い番号を試してください。\x12\xae\x03\n" +
+	"\x1bREASON_CONFIRMATION_REFUSED\x10\xfa\a\x1a\x8b\x03\xba\xeb\x18\x86\x03\b\t\x12[The confirmation was not typed as asked. Nothing was sent to the card and no try was spent.\x1aCRead the prompt again and type exactly what it asks for, or cancel.\"o確認の入力が一致しません。カードには何も送らず、残り回数も減っていません。*o画面の説明をもう一度読み、示されたとおりに入力するか、取り消してください。\x12\x9d\x03\n" +
+	"\x1cREASON_UNLOCK_CODE_MALFORMED\x10\xfb\a\x1a\xf9\x02\xba\xeb\x18\xf4\x02\b\x03\x12GThis cannot be an unlock code of this card: {detail}. No try was spent.\x1aWEnter the code in half-width characters, as printed on the notice of the card's issuer.\"~このICカードのロック解除コードの形式ではありません({detail})。残り回数は減っていません。*N発行元の通知書のとおり、半角文字で入力してください。\x12\xfe\x02\n" +
+	"\x16REASON_NEW_PINS_DIFFER\x10\xfc\a\x1a\xe0\x02\xba\xeb\x18\xdb\x02\b\x03\x12YThe new PIN was typed differently the second time. Nothing was sent and no try was spent.\x1a,Start again and type the same new PIN twice.\"\x85\x01新しい暗証番号の2回の入力が一致しません。カードには何も送らず、残り回数も減っていません。*Fもう一度操作し、同じ番号を2回入力してください。\x12\xf6\x01\n" +
 	"\x15REASON_CARD_NOT_FOUND\x10\xd1\x0f\x1a\xd9\x01\xba\xeb\x18\xd4\x01\b\x05\x12%The card {card} is not in any reader.\x1a)Insert the card, then look at the status.\"4ICカード {card} がリーダにありません。*Hカードを差し込んでから、状態を確認してください。\x12\xb6\x02\n" +
 	"\x14REASON_KEY_NOT_FOUND\x10\xd2\x0f\x1a\x9a\x02\xba\xeb\x18\x95\x02\b\x05\x125There is no key {key} on the cards that are inserted.\x1a7List the keys, and insert the card that holds this one.\"H鍵 {key} は、差し込まれているICカードにありません。*W鍵の一覧を表示し、この鍵のあるカードを差し込んでください。\x12\xdd\x02\n" +
 	"\x13REASON_CARD_REMOVED\x10\xd3\x0f\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\n" +
@@ -402,7 +486,11 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x0eREASON_NO_CARD\x10\xdd\x0f\x1a\xcb\x01\xba\xeb\x18\xc6\x01\b\t\x12\x17No card is in a reader.\x1a/Insert the card, chip first, and keep it there.\",リーダにICカードがありません。*JICチップの側からカードを奥まで差し込んでください。\x12\xc8\x03\n" +
 	"\x13REASON_CARD_UNKNOWN\x10\xde\x0f\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\t\x12VThe card has no application that Inkan knows. It was looked at once and is left alone.\x1aQCheck that it is the right card and that the chip is clean, then insert it again.\"\x8b\x01このICカードは、Inkanが扱えるカードではありません。一度だけ確認し、その後は何も送っていません。*kカードが正しいか、ICチップが汚れていないかを確認し、差し直してください。\x12\x8a\x02\n" +
 	"\x14REASON_READER_IN_USE\x10\xdf\x0f\x1a\xee\x01\xba\xeb\x18\xe9\x01\b\n" +
-	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。\x12\xa1\x02\n" +
+	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。\x12\x91\x04\n" +
+	"\x18REASON_CARD_STOPPED_HERE\x10\xe3\x0f\x1a\xf1\x03\xba\xeb\x18\xec\x03\b\t\x12\\The card {card} is stopped on this PC: it was reported lost. Nothing is signed with it here.\x1avIf it was found, ask the administrator of this PC to lift the stop with a reason. Tell the registry about a lost card.\"tICカード {card} は、このPCで使用停止になっています(紛失の届出)。署名はできません。*\x9b\x01見つかった場合は、このPCの管理者に理由を添えて解除を依頼してください。紛失時は登記所への届出も必要です。\x12\x82\x02\n" +
+	"\x1aREASON_CARD_NOT_REGISTERED\x10\xe4\x0f\x1a\xe0\x01\xba\xeb\x18\xdb\x01\b\x05\x12*The card {card} was never seen on this PC.\x1a%List the cards with: inkan card list.\"KICカード {card} は、このPCで使われたことがありません。*7inkan card list で一覧を確認してください。\x12\xb5\x02\n" +
+	"\x17REASON_CARD_NOT_STOPPED\x10\xe5\x0f\x1a\x96\x02\xba\xeb\x18\x91\x02\b\t\x12?The card {card} is not stopped on this PC. Nothing was changed.\x1a%List the cards with: inkan card list.\"lICカード {card} は、このPCで使用停止になっていません。何も変更していません。*7inkan card list で一覧を確認してください。\x12\x88\x02\n" +
+	"\x14REASON_CARD_NOT_HELD\x10\xe6\x0f\x1a\xec\x01\xba\xeb\x18\xe7\x01\b\t\x12NThe card {card} is not held and needs no acknowledgement. Nothing was changed.\x1a\x13Look at the status.\"XICカード {card} は保留中ではありません。何も変更していません。*$状態を確認してください。\x12\xa1\x02\n" +
 	"\x16REASON_REQUEST_INVALID\x10\xb9\x17\x1a\x83\x02\xba\xeb\x18\xfe\x01\b\x03\x12#The request is not valid: {detail}.\x1aFCorrect the request; the API description names the rule of each field.\"7要求の内容が正しくありません({detail})。*T要求を直してください。各項目の規則はAPIの説明にあります。\x12\x99\x03\n" +
 	"\x14REASON_DIGEST_LENGTH\x10\xba\x17\x1a\xfd\x02\xba\xeb\x18\xf8\x02\b\x03\x12KThe digest has {got} bytes, but {algorithm} needs {want}. No try was spent.\x1a9Hash the document with the hash that the algorithm names.\"\x86\x01ダイジェストが{got}バイトです。{algorithm} では{want}バイトが必要です。残り回数は減っていません。*cアルゴリズムが示すハッシュで文書のダイジェストを計算してください。\x12\xdd\x02\n" +
 	"\x18REASON_ALGORITHM_REFUSED\x10\xbb\x17\x1a\xbd\x02\xba\xeb\x18\xb8\x02\b\x03\x12S{algorithm} is not used for signing: SHA-1 and MD5 can be forged. No try was spent.\x1a Use SHA-256, SHA-384 or SHA-512.\"v{algorithm} は署名に使えません(SHA-1とMD5は偽造できるため)。残り回数は減っていません。*ESHA-256、SHA-384、SHA-512のいずれかを使ってください。\x12\xd2\x02\n" +
@@ -424,8 +512,11 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x1aREASON_SERVICE_UNREACHABLE\x10\x93'\x1a\xa1\x02\xba\xeb\x18\x9c\x02\b\x0e\x12-inkand cannot be reached at {path}: {detail}.\x1aJCheck that inkand runs and that --socket or INKAN_SOCKET names its socket.\"3inkandに接続できません({path}: {detail})。*hinkandが動いているか、--socket または INKAN_SOCKET が正しいか確認してください。\x12\x9e\x03\n" +
 	"\x11REASON_CALL_ENDED\x10\x94'\x1a\x85\x03\xba\xeb\x18\x80\x03\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。\x12\xdb\x02\n" +
 	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。\x12\xaa\x03\n" +
-	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\x8a\x03\xba\xeb\x18\x85\x03\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。\x12\xd0\x02\n" +
-	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。:W\n" +
+	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\x8a\x03\xba\xeb\x18\x85\x03\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。\x12\x88\x04\n" +
+	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xed\x03\xba\xeb\x18\xe8\x03\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。\x12\xd0\x02\n" +
+	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。\x12\xbb\x03\n" +
+	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\x99\x03\xba\xeb\x18\x94\x03\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。\x12\xe6\x03\n" +
+	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xc9\x03\xba\xeb\x18\xc4\x03\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。:W\n" +
 	"\n" +
 	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorTextB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 

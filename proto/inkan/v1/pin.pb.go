@@ -37,6 +37,12 @@ const (
 	SecretKind_SECRET_KIND_PIN SecretKind = 1
 	// Unlock code (ロック解除コード).
 	SecretKind_SECRET_KIND_UNLOCK_CODE SecretKind = 2
+	// A new PIN for the card.
+	SecretKind_SECRET_KIND_NEW_PIN SecretKind = 3
+	// The new PIN again, against typing errors.
+	SecretKind_SECRET_KIND_NEW_PIN_AGAIN SecretKind = 4
+	// No secret: only the confirmation is asked for.
+	SecretKind_SECRET_KIND_NONE SecretKind = 5
 )
 
 // Enum value maps for SecretKind.
@@ -45,11 +51,17 @@ var (
 		0: "SECRET_KIND_UNSPECIFIED",
 		1: "SECRET_KIND_PIN",
 		2: "SECRET_KIND_UNLOCK_CODE",
+		3: "SECRET_KIND_NEW_PIN",
+		4: "SECRET_KIND_NEW_PIN_AGAIN",
+		5: "SECRET_KIND_NONE",
 	}
 	SecretKind_value = map[string]int32{
-		"SECRET_KIND_UNSPECIFIED": 0,
-		"SECRET_KIND_PIN":         1,
-		"SECRET_KIND_UNLOCK_CODE": 2,
+		"SECRET_KIND_UNSPECIFIED":   0,
+		"SECRET_KIND_PIN":           1,
+		"SECRET_KIND_UNLOCK_CODE":   2,
+		"SECRET_KIND_NEW_PIN":       3,
+		"SECRET_KIND_NEW_PIN_AGAIN": 4,
+		"SECRET_KIND_NONE":          5,
 	}
 )
 
@@ -78,6 +90,69 @@ func (x SecretKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use SecretKind.Descriptor instead.
 func (SecretKind) EnumDescriptor() ([]byte, []int) {
 	return file_inkan_v1_pin_proto_rawDescGZIP(), []int{0}
+}
+
+// ConfirmationReason says why a person must type something besides the secret.
+type ConfirmationReason int32
+
+const (
+	// Nothing need be typed.
+	ConfirmationReason_CONFIRMATION_REASON_UNSPECIFIED ConfirmationReason = 0
+	// Few tries of the PIN are left: their number is typed.
+	ConfirmationReason_CONFIRMATION_REASON_FEW_TRIES ConfirmationReason = 1
+	// Few tries of the unlock code are left: after them the card must be
+	// re-issued. Their number is typed.
+	ConfirmationReason_CONFIRMATION_REASON_REISSUE ConfirmationReason = 2
+	// The card is held (保留): the number of tries left is typed to go on.
+	ConfirmationReason_CONFIRMATION_REASON_HELD ConfirmationReason = 3
+	// This PIN was wrong before. It is sent again only if it was changed
+	// elsewhere since: "changed" is typed.
+	ConfirmationReason_CONFIRMATION_REASON_CHANGED_ELSEWHERE ConfirmationReason = 4
+)
+
+// Enum value maps for ConfirmationReason.
+var (
+	ConfirmationReason_name = map[int32]string{
+		0: "CONFIRMATION_REASON_UNSPECIFIED",
+		1: "CONFIRMATION_REASON_FEW_TRIES",
+		2: "CONFIRMATION_REASON_REISSUE",
+		3: "CONFIRMATION_REASON_HELD",
+		4: "CONFIRMATION_REASON_CHANGED_ELSEWHERE",
+	}
+	ConfirmationReason_value = map[string]int32{
+		"CONFIRMATION_REASON_UNSPECIFIED":       0,
+		"CONFIRMATION_REASON_FEW_TRIES":         1,
+		"CONFIRMATION_REASON_REISSUE":           2,
+		"CONFIRMATION_REASON_HELD":              3,
+		"CONFIRMATION_REASON_CHANGED_ELSEWHERE": 4,
+	}
+)
+
+func (x ConfirmationReason) Enum() *ConfirmationReason {
+	p := new(ConfirmationReason)
+	*p = x
+	return p
+}
+
+func (x ConfirmationReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ConfirmationReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_inkan_v1_pin_proto_enumTypes[1].Descriptor()
+}
+
+func (ConfirmationReason) Type() protoreflect.EnumType {
+	return &file_inkan_v1_pin_proto_enumTypes[1]
+}
+
+func (x ConfirmationReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ConfirmationReason.Descriptor instead.
+func (ConfirmationReason) EnumDescriptor() ([]byte, []int) {
+	return file_inkan_v1_pin_proto_rawDescGZIP(), []int{1}
 }
 
 // PinPacket is one datagram, 8 KiB at most.
@@ -337,7 +412,7 @@ type PinPrompt struct {
 	Program string `protobuf:"bytes,5,opt,name=program,proto3" json:"program,omitempty"`
 	// Its process.
 	Pid int32 `protobuf:"varint,6,opt,name=pid,proto3" json:"pid,omitempty"`
-	// Use case: "sign", "verify".
+	// Use case: "sign", "verify", "change-pin", "unlock", "acknowledge".
 	Purpose string `protobuf:"bytes,7,opt,name=purpose,proto3" json:"purpose,omitempty"`
 	// Names of the documents, as given by the program.
 	DocumentNames []string `protobuf:"bytes,8,rep,name=document_names,json=documentNames,proto3" json:"document_names,omitempty"`
@@ -356,9 +431,14 @@ type PinPrompt struct {
 	// True if the card is virtual: its PIN is known to everybody.
 	Virtual bool `protobuf:"varint,15,opt,name=virtual,proto3" json:"virtual,omitempty"`
 	// Label of the key that signs.
-	KeyLabel      string `protobuf:"bytes,16,opt,name=key_label,json=keyLabel,proto3" json:"key_label,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	KeyLabel string `protobuf:"bytes,16,opt,name=key_label,json=keyLabel,proto3" json:"key_label,omitempty"`
+	// What the person must type besides the secret, letter for letter; empty =
+	// nothing. The agent shows why and hands on what was typed.
+	Confirmation string `protobuf:"bytes,17,opt,name=confirmation,proto3" json:"confirmation,omitempty"`
+	// Why.
+	ConfirmationReason ConfirmationReason `protobuf:"varint,18,opt,name=confirmation_reason,json=confirmationReason,proto3,enum=inkan.v1.ConfirmationReason" json:"confirmation_reason,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *PinPrompt) Reset() {
@@ -503,13 +583,30 @@ func (x *PinPrompt) GetKeyLabel() string {
 	return ""
 }
 
-// PinAnswer comes with exactly one descriptor: an ordinary memfd.
+func (x *PinPrompt) GetConfirmation() string {
+	if x != nil {
+		return x.Confirmation
+	}
+	return ""
+}
+
+func (x *PinPrompt) GetConfirmationReason() ConfirmationReason {
+	if x != nil {
+		return x.ConfirmationReason
+	}
+	return ConfirmationReason_CONFIRMATION_REASON_UNSPECIFIED
+}
+
+// PinAnswer comes with exactly one descriptor: an ordinary memfd. To a prompt
+// for no secret it comes without one, and its length is 0.
 type PinAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the prompt.
 	PromptId string `protobuf:"bytes,1,opt,name=prompt_id,json=promptId,proto3" json:"prompt_id,omitempty"`
 	// PIN length in bytes, from offset 0 of the memfd.
-	Length        uint32 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"`
+	Length uint32 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"`
+	// What the person typed where PinPrompt.confirmation asks for it.
+	Confirmation  string `protobuf:"bytes,3,opt,name=confirmation,proto3" json:"confirmation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -556,6 +653,13 @@ func (x *PinAnswer) GetLength() uint32 {
 		return x.Length
 	}
 	return 0
+}
+
+func (x *PinAnswer) GetConfirmation() string {
+	if x != nil {
+		return x.Confirmation
+	}
+	return ""
 }
 
 // PinCancel ends a prompt without a PIN.
@@ -622,7 +726,7 @@ const file_inkan_v1_pin_proto_rawDesc = "" +
 	"\xbaH\a*\x05\x18\xe8\a(\x01R\aversion\x12$\n" +
 	"\x0eown_calls_only\x18\x02 \x01(\bR\fownCallsOnly\"4\n" +
 	"\fAgentWelcome\x12$\n" +
-	"\bagent_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x10\x18@R\aagentId\"\x8f\x05\n" +
+	"\bagent_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x10\x18@R\aagentId\"\x95\x06\n" +
 	"\tPinPrompt\x12&\n" +
 	"\tprompt_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\bpromptId\x128\n" +
 	"\x06secret\x18\x02 \x01(\x0e2\x14.inkan.v1.SecretKindB\n" +
@@ -645,18 +749,30 @@ const file_inkan_v1_pin_proto_rawDesc = "" +
 	"\n" +
 	"max_length\x18\x0e \x01(\rB\a\xbaH\x04*\x02\x18@R\tmaxLength\x12\x18\n" +
 	"\avirtual\x18\x0f \x01(\bR\avirtual\x12%\n" +
-	"\tkey_label\x18\x10 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bkeyLabelB\r\n" +
-	"\v_tries_left\"T\n" +
+	"\tkey_label\x18\x10 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bkeyLabel\x12+\n" +
+	"\fconfirmation\x18\x11 \x01(\tB\a\xbaH\x04r\x02\x18 R\fconfirmation\x12W\n" +
+	"\x13confirmation_reason\x18\x12 \x01(\x0e2\x1c.inkan.v1.ConfirmationReasonB\b\xbaH\x05\x82\x01\x02\x10\x01R\x12confirmationReasonB\r\n" +
+	"\v_tries_left\"\x81\x01\n" +
 	"\tPinAnswer\x12&\n" +
 	"\tprompt_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\bpromptId\x12\x1f\n" +
-	"\x06length\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18@R\x06length\"3\n" +
+	"\x06length\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18@R\x06length\x12+\n" +
+	"\fconfirmation\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18 R\fconfirmation\"3\n" +
 	"\tPinCancel\x12&\n" +
-	"\tprompt_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\bpromptId*[\n" +
+	"\tprompt_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\bpromptId*\xa9\x01\n" +
 	"\n" +
 	"SecretKind\x12\x1b\n" +
 	"\x17SECRET_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSECRET_KIND_PIN\x10\x01\x12\x1b\n" +
-	"\x17SECRET_KIND_UNLOCK_CODE\x10\x02B7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
+	"\x17SECRET_KIND_UNLOCK_CODE\x10\x02\x12\x17\n" +
+	"\x13SECRET_KIND_NEW_PIN\x10\x03\x12\x1d\n" +
+	"\x19SECRET_KIND_NEW_PIN_AGAIN\x10\x04\x12\x14\n" +
+	"\x10SECRET_KIND_NONE\x10\x05*\xc6\x01\n" +
+	"\x12ConfirmationReason\x12#\n" +
+	"\x1fCONFIRMATION_REASON_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dCONFIRMATION_REASON_FEW_TRIES\x10\x01\x12\x1f\n" +
+	"\x1bCONFIRMATION_REASON_REISSUE\x10\x02\x12\x1c\n" +
+	"\x18CONFIRMATION_REASON_HELD\x10\x03\x12)\n" +
+	"%CONFIRMATION_REASON_CHANGED_ELSEWHERE\x10\x04B7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 
 var (
 	file_inkan_v1_pin_proto_rawDescOnce sync.Once
@@ -670,31 +786,33 @@ func file_inkan_v1_pin_proto_rawDescGZIP() []byte {
 	return file_inkan_v1_pin_proto_rawDescData
 }
 
-var file_inkan_v1_pin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_inkan_v1_pin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_inkan_v1_pin_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_inkan_v1_pin_proto_goTypes = []any{
 	(SecretKind)(0),             // 0: inkan.v1.SecretKind
-	(*PinPacket)(nil),           // 1: inkan.v1.PinPacket
-	(*AgentHello)(nil),          // 2: inkan.v1.AgentHello
-	(*AgentWelcome)(nil),        // 3: inkan.v1.AgentWelcome
-	(*PinPrompt)(nil),           // 4: inkan.v1.PinPrompt
-	(*PinAnswer)(nil),           // 5: inkan.v1.PinAnswer
-	(*PinCancel)(nil),           // 6: inkan.v1.PinCancel
-	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
+	(ConfirmationReason)(0),     // 1: inkan.v1.ConfirmationReason
+	(*PinPacket)(nil),           // 2: inkan.v1.PinPacket
+	(*AgentHello)(nil),          // 3: inkan.v1.AgentHello
+	(*AgentWelcome)(nil),        // 4: inkan.v1.AgentWelcome
+	(*PinPrompt)(nil),           // 5: inkan.v1.PinPrompt
+	(*PinAnswer)(nil),           // 6: inkan.v1.PinAnswer
+	(*PinCancel)(nil),           // 7: inkan.v1.PinCancel
+	(*durationpb.Duration)(nil), // 8: google.protobuf.Duration
 }
 var file_inkan_v1_pin_proto_depIdxs = []int32{
-	2, // 0: inkan.v1.PinPacket.hello:type_name -> inkan.v1.AgentHello
-	3, // 1: inkan.v1.PinPacket.welcome:type_name -> inkan.v1.AgentWelcome
-	4, // 2: inkan.v1.PinPacket.prompt:type_name -> inkan.v1.PinPrompt
-	5, // 3: inkan.v1.PinPacket.answer:type_name -> inkan.v1.PinAnswer
-	6, // 4: inkan.v1.PinPacket.cancel:type_name -> inkan.v1.PinCancel
+	3, // 0: inkan.v1.PinPacket.hello:type_name -> inkan.v1.AgentHello
+	4, // 1: inkan.v1.PinPacket.welcome:type_name -> inkan.v1.AgentWelcome
+	5, // 2: inkan.v1.PinPacket.prompt:type_name -> inkan.v1.PinPrompt
+	6, // 3: inkan.v1.PinPacket.answer:type_name -> inkan.v1.PinAnswer
+	7, // 4: inkan.v1.PinPacket.cancel:type_name -> inkan.v1.PinCancel
 	0, // 5: inkan.v1.PinPrompt.secret:type_name -> inkan.v1.SecretKind
-	7, // 6: inkan.v1.PinPrompt.timeout:type_name -> google.protobuf.Duration
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	8, // 6: inkan.v1.PinPrompt.timeout:type_name -> google.protobuf.Duration
+	1, // 7: inkan.v1.PinPrompt.confirmation_reason:type_name -> inkan.v1.ConfirmationReason
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_pin_proto_init() }
@@ -715,7 +833,7 @@ func file_inkan_v1_pin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_pin_proto_rawDesc), len(file_inkan_v1_pin_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -672,7 +672,7 @@ func (x *ServiceStatus) GetMissing() Layer {
 	return Layer_LAYER_UNSPECIFIED
 }
 
-// ServiceNotice is one thing a person should know about the service.
+// ServiceNotice is one thing a person should know about the service or a card.
 type ServiceNotice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Stable code, INK-dddd.
@@ -838,7 +838,11 @@ type CardStatus struct {
 	// Company of the first certificate.
 	Company string `protobuf:"bytes,8,opt,name=company,proto3" json:"company,omitempty"`
 	// Certificates, without their bytes; states of certificates stand here.
-	Certificates  []*Certificate `protobuf:"bytes,9,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Certificates []*Certificate `protobuf:"bytes,9,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Tries of the unlock code.
+	UnlockCode *PinStatus `protobuf:"bytes,10,opt,name=unlock_code,json=unlockCode,proto3" json:"unlock_code,omitempty"`
+	// What a person should know about this card: used elsewhere, why it is held.
+	Notices       []*ServiceNotice `protobuf:"bytes,11,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -936,6 +940,20 @@ func (x *CardStatus) GetCertificates() []*Certificate {
 	return nil
 }
 
+func (x *CardStatus) GetUnlockCode() *PinStatus {
+	if x != nil {
+		return x.UnlockCode
+	}
+	return nil
+}
+
+func (x *CardStatus) GetNotices() []*ServiceNotice {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
 var File_inkan_v1_status_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_status_proto_rawDesc = "" +
@@ -986,7 +1004,7 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\fcard_present\x18\x02 \x01(\bR\vcardPresent\x12\x18\n" +
 	"\avirtual\x18\x03 \x01(\bR\avirtual\x12!\n" +
 	"\acard_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06cardId\x12!\n" +
-	"\aproblem\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\aproblem\"\xf6\x02\n" +
+	"\aproblem\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\aproblem\"\xe9\x03\n" +
 	"\n" +
 	"CardStatus\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
@@ -998,7 +1016,11 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\x03pin\x18\x06 \x01(\v2\x13.inkan.v1.PinStatusR\x03pin\x12\x18\n" +
 	"\avirtual\x18\a \x01(\bR\avirtual\x12\"\n" +
 	"\acompany\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\acompany\x12C\n" +
-	"\fcertificates\x18\t \x03(\v2\x15.inkan.v1.CertificateB\b\xbaH\x05\x92\x01\x02\x10@R\fcertificates*{\n" +
+	"\fcertificates\x18\t \x03(\v2\x15.inkan.v1.CertificateB\b\xbaH\x05\x92\x01\x02\x10@R\fcertificates\x124\n" +
+	"\vunlock_code\x18\n" +
+	" \x01(\v2\x13.inkan.v1.PinStatusR\n" +
+	"unlockCode\x12;\n" +
+	"\anotices\x18\v \x03(\v2\x17.inkan.v1.ServiceNoticeB\b\xbaH\x05\x92\x01\x02\x10\x10R\anotices*{\n" +
 	"\x05Layer\x12\x15\n" +
 	"\x11LAYER_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLAYER_SERVICE\x10\x01\x12\x0f\n" +
@@ -1068,17 +1090,19 @@ var file_inkan_v1_status_proto_depIdxs = []int32{
 	15, // 11: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
 	16, // 12: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
 	17, // 13: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
-	5,  // 14: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
-	7,  // 15: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
-	2,  // 16: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
-	6,  // 17: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
-	8,  // 18: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
-	3,  // 19: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	16, // 14: inkan.v1.CardStatus.unlock_code:type_name -> inkan.v1.PinStatus
+	11, // 15: inkan.v1.CardStatus.notices:type_name -> inkan.v1.ServiceNotice
+	5,  // 16: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
+	7,  // 17: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
+	2,  // 18: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
+	6,  // 19: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
+	8,  // 20: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
+	3,  // 21: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_status_proto_init() }

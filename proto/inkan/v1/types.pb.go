@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -328,7 +329,15 @@ type PinStatus struct {
 	// True if the card itself confirmed the number; false means "at most".
 	TriesKnown bool `protobuf:"varint,2,opt,name=tries_known,json=triesKnown,proto3" json:"tries_known,omitempty"`
 	// Wrong tries in a row after which the card is locked.
-	Limit         uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Tries that count as spent although no verdict came (a crash, a pulled
+	// card), since the last success.
+	Unaccounted uint32 `protobuf:"varint,4,opt,name=unaccounted,proto3" json:"unaccounted,omitempty"`
+	// How long to wait before the next try; absent = not at all.
+	Wait *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	// True after three wrong tries in a row: the card must be taken out and
+	// inserted again, or an administrator must acknowledge.
+	Reinsert      bool `protobuf:"varint,6,opt,name=reinsert,proto3" json:"reinsert,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +391,27 @@ func (x *PinStatus) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *PinStatus) GetUnaccounted() uint32 {
+	if x != nil {
+		return x.Unaccounted
+	}
+	return 0
+}
+
+func (x *PinStatus) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *PinStatus) GetReinsert() bool {
+	if x != nil {
+		return x.Reinsert
+	}
+	return false
 }
 
 // Certificate is one certificate of a key, with what people tell it by.
@@ -506,13 +536,16 @@ var File_inkan_v1_types_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"\x14inkan/v1/types.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x01\n" +
+	"\x14inkan/v1/types.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x01\n" +
 	"\tPinStatus\x12+\n" +
 	"\n" +
 	"tries_left\x18\x01 \x01(\rB\a\xbaH\x04*\x02\x18\x0fH\x00R\ttriesLeft\x88\x01\x01\x12\x1f\n" +
 	"\vtries_known\x18\x02 \x01(\bR\n" +
 	"triesKnown\x12\x1d\n" +
-	"\x05limit\x18\x03 \x01(\rB\a\xbaH\x04*\x02\x18\x0fR\x05limitB\r\n" +
+	"\x05limit\x18\x03 \x01(\rB\a\xbaH\x04*\x02\x18\x0fR\x05limit\x12*\n" +
+	"\vunaccounted\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\xff\x01R\vunaccounted\x12-\n" +
+	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x1a\n" +
+	"\breinsert\x18\x06 \x01(\bR\breinsertB\r\n" +
 	"\v_tries_left\"\x87\x03\n" +
 	"\vCertificate\x12\x1b\n" +
 	"\x03der\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x01R\x03der\x12\"\n" +
@@ -584,17 +617,19 @@ var file_inkan_v1_types_proto_goTypes = []any{
 	(PinPolicy)(0),                // 3: inkan.v1.PinPolicy
 	(*PinStatus)(nil),             // 4: inkan.v1.PinStatus
 	(*Certificate)(nil),           // 5: inkan.v1.Certificate
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_inkan_v1_types_proto_depIdxs = []int32{
-	6, // 0: inkan.v1.Certificate.not_before:type_name -> google.protobuf.Timestamp
-	6, // 1: inkan.v1.Certificate.not_after:type_name -> google.protobuf.Timestamp
-	1, // 2: inkan.v1.Certificate.state:type_name -> inkan.v1.CertificateState
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 0: inkan.v1.PinStatus.wait:type_name -> google.protobuf.Duration
+	7, // 1: inkan.v1.Certificate.not_before:type_name -> google.protobuf.Timestamp
+	7, // 2: inkan.v1.Certificate.not_after:type_name -> google.protobuf.Timestamp
+	1, // 3: inkan.v1.Certificate.state:type_name -> inkan.v1.CertificateState
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_types_proto_init() }
