@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +16,9 @@ const (
 	PINHeadroom = 16
 	// PINCapacity is the longest PIN, in bytes.
 	PINCapacity = 64
-	// PINPageMin is the smallest page a PIN can live in.
-	PINPageMin = PINHeadroom + PINCapacity + PINHeadroom
+	// PINPageMin is the smallest page a PIN can live in: the longest PIN, behind
+	// it a second one ([PIN.CommandWith]), and room for a header on both sides.
+	PINPageMin = PINHeadroom + 2*PINCapacity + PINHeadroom
 )
 
 // redacted is all that a PIN ever prints.
@@ -73,49 +75,90 @@ func (p *PIN) Len() int {
 
 func (p *PIN) wiped() bool { return p == nil || p.secret == nil || p.secret().page == nil }
 
-// Check returns a [*Error] of kind [KindPINMalformed] unless the PIN can be a
-// PIN of this format. The empty PIN is always refused: to a card it is a
-// question, not a PIN. The error never says which byte was wrong.
-func (p *PIN) Check(f PINFormat) error {
-	n := p.Len()
-	if n == 0 {
-		return Errorf(KindPINMalformed, "it is empty")
-	}
-	ok := true
-	for _, b := range p.secret().page[PINHeadroom : PINHeadroom+n] { // all of them: no early end to time
-		ok = f.Allowed(b) && ok
-	}
-	if !ok {
-		return Errorf(KindPINMalformed, "only %s are allowed", f.Charset)
-	}
-	if n < f.MinLength || n > f.MaxLength { // after the characters: full-width ones have three bytes each
-		return Errorf(KindPINMalformed, "it must have %d to %d characters", f.MinLength, f.MaxLength)
-	}
-	return nil
-}
-
 // Command builds header, PIN and padding in place and returns the slice that
 // holds them. header is at most [PINHeadroom] bytes; the PIN is padded to
 // padTo bytes with pad (padTo 0: no padding). The slice dies with [PIN.Wipe]
 // and is overwritten by the next Command. An empty PIN gives an error: padding
 // alone would be a wrong PIN, nothing at all a question.
 func (p *PIN) Command(header []byte, padTo int, pad byte) ([]byte, error) {
-	if p.wiped() {
-		return nil, errors.New("PIN is wiped")
+	if err := p.fits(header, padTo); err != nil {
+		return nil, err
 	}
 	n, page := p.secret().length, p.secret().page
-	if n == 0 {
-		return nil, errors.New("PIN is empty")
-	}
-	if len(header) > PINHeadroom || padTo > PINCapacity || padTo != 0 && padTo < n {
-		return nil, errors.New("PIN command does not fit its page")
-	}
-	start, end := PINHeadroom-len(header), PINHeadroom+n
+	start, end := PINHeadroom-len(header), PINHeadroom+max(n, padTo)
 	copy(page[start:], header)
-	for ; end < PINHeadroom+padTo; end++ {
-		page[end] = pad
-	}
+	fill(page[PINHeadroom+n:end], pad)
 	return page[start:end:end], nil
+}
+
+// CommandWith builds header, PIN and a second PIN, each padded as by Command,
+// in the page of p: the data field of CHANGE REFERENCE DATA and RESET RETRY
+// COUNTER (ISO/IEC 7816-4 section 11.5, old and new side by side). Without
+// padding the two follow each other directly; where one ends only the card
+// knows, from the length of the first, which it has.
+//
+// The bytes of second go from its page to the page of p and nowhere else; there
+// they stay until p is wiped. The slice dies with [PIN.Wipe] of p and is
+// overwritten by the next Command or CommandWith. Wiped and empty PINs give an
+// error, as with Command.
+func (p *PIN) CommandWith(second *PIN, header []byte, padTo int, pad byte) ([]byte, error) {
+	if err := second.fits(nil, padTo); err != nil {
+		return nil, fmt.Errorf("second: %w", err)
+	}
+	command, err := p.Command(header, padTo, pad)
+	if err != nil {
+		return nil, err
+	}
+	page, behind := p.secret().page, second.secret()
+	start := PINHeadroom - len(header)
+	at := start + len(command)
+	end := at + max(behind.length, padTo)
+	copy(page[at:], behind.page[PINHeadroom:PINHeadroom+behind.length])
+	fill(page[at+behind.length:end], pad)
+	return page[start:end:end], nil
+}
+
+// fits says why no command can be built.
+func (p *PIN) fits(header []byte, padTo int) error {
+	switch {
+	case p.wiped():
+		return errors.New("PIN is wiped")
+	case p.Len() == 0:
+		return errors.New("PIN is empty")
+	case len(header) > PINHeadroom || padTo > PINCapacity || padTo != 0 && padTo < p.Len():
+		return errors.New("PIN command does not fit its page")
+	}
+	return nil
+}
+
+func fill(page []byte, pad byte) {
+	for i := range page {
+		page[i] = pad
+	}
+}
+
+// Equal reports whether both are the same PIN. How long it takes depends on
+// the lengths alone. Wiped and empty PINs equal nothing, not even themselves.
+func (p *PIN) Equal(other *PIN) bool {
+	if p.Len() == 0 || p.Len() != other.Len() {
+		return false
+	}
+	return subtle.ConstantTimeCompare(p.bytes(), other.bytes()) == 1
+}
+
+// EqualText reports whether this is a PIN or code that everybody knows, such as
+// a factory default. How long it takes depends on the lengths alone.
+func (p *PIN) EqualText(public string) bool {
+	if p.Len() == 0 || p.Len() != len(public) {
+		return false
+	}
+	return subtle.ConstantTimeCompare(p.bytes(), []byte(public)) == 1
+}
+
+// bytes returns the PIN where it stands. It must not be empty or wiped.
+func (p *PIN) bytes() []byte {
+	s := p.secret()
+	return s.page[PINHeadroom : PINHeadroom+s.length]
 }
 
 // Wipe zeroes the page and gives it back. It may be called more than once,

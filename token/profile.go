@@ -10,7 +10,11 @@ type Profile struct {
 	EmptyVerifySafe bool      // a VERIFY without data is a free question (SP 800-73-5 part 2 section 3.2.1)
 	Extended        bool      // the card takes extended length fields
 	PIN             PINFormat // what a PIN can look like, and how it is padded
-	Words           PINWords  // what the card says about a PIN
+	Words           PINWords  // what the card says about a PIN or unlock code
+	UnlockCode      PINFormat // what an unlock code can look like; padded as the PIN is
+	// DefaultUnlockCodes are the codes that factories set and everybody knows.
+	// They are compared with what a holder typed, never tried.
+	DefaultUnlockCodes []string
 }
 
 // PINWords are the status words by which a kind of card speaks about a PIN,

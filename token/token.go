@@ -142,13 +142,28 @@ type Token interface {
 	// All that happened on the wire is in the Verdict.
 	Verify(ctx context.Context, pin *PIN, attempt *Attempt) (Verdict, error)
 
+	// ChangePIN redeems an attempt for the PIN and sends the old and the next PIN
+	// once (CHANGE REFERENCE DATA). It promises what Verify promises: an error
+	// means that nothing was sent, all else is in the Verdict, which is about the
+	// old PIN. With no verdict the card has the old PIN or the next one, unless
+	// Cause is of kind [KindNewPINRefused]: then the card refused the form of the
+	// next PIN and has the old one. The attempt stays spent either way.
+	//
+	// next must pass [PIN.CheckNew]; that it differs from old is for the caller.
+	ChangePIN(ctx context.Context, old, next *PIN, attempt *Attempt) (Verdict, error)
+
+	// Unlock redeems an attempt for the unlock code and sends the code and the
+	// next PIN once (RESET RETRY COUNTER). It promises what ChangePIN promises;
+	// the Verdict, its tries and "blocked" are about the unlock code.
+	Unlock(ctx context.Context, code, next *PIN, attempt *Attempt) (Verdict, error)
+
 	// Sign makes a signature over the digest, at once after Verify where the
 	// key wants a PIN. The caller checks it with [CheckSignature].
 	Sign(ctx context.Context, key Key, algorithm Algorithm, digest []byte) ([]byte, error)
 }
 
-// PINFormat is what a PIN of some kind of card can look like. It is checked
-// before any try is counted.
+// PINFormat is what a PIN or unlock code of some kind of card can look like. It
+// is checked before any try is counted.
 type PINFormat struct {
 	MinLength int // bytes
 	MaxLength int // bytes

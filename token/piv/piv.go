@@ -2,8 +2,8 @@
 // [token.Token]: identity from the CHUID, keys from their certificates, PIN
 // and signatures.
 //
-// It guarantees that a PIN is sent at most once for each redeemed attempt and
-// only to the card that was identified since this Token was opened, that
+// It guarantees that a PIN or unlock code is sent at most once for each redeemed
+// attempt and only to the card that was identified since this Token was opened, that
 // nothing is ever sent again by itself, and that what a card says is checked
 // before it is used. A caller must give it an exclusive connection, reset the
 // card before and after, and check every signature with the public key.
@@ -32,6 +32,9 @@ type Options struct {
 	Words token.PINWords
 	// PIN is what a PIN can look like; the zero value is PINFormat().
 	PIN token.PINFormat
+	// UnlockCode is what an unlock code can look like; the zero value is
+	// UnlockCodeFormat(). It must be padded as the PIN is.
+	UnlockCode token.PINFormat
 	// Skipped is told which key is not shown and why; nil = nobody. A slot
 	// without a certificate is not told.
 	Skipped func(slot string, reason error)
@@ -53,12 +56,18 @@ func Open(card apdu.Transmitter, o Options) *Token {
 	if o.PIN.Allowed == nil {
 		o.PIN = PINFormat()
 	}
+	if o.UnlockCode.Allowed == nil {
+		o.UnlockCode = UnlockCodeFormat()
+	}
 	return &Token{card: card, options: o}
 }
 
 // FromProfile returns what a card profile says as Options.
 func FromProfile(p token.Profile) Options {
-	return Options{Extended: p.Extended, EmptyVerifySafe: p.EmptyVerifySafe, Words: p.Words, PIN: p.PIN}
+	return Options{
+		Extended: p.Extended, EmptyVerifySafe: p.EmptyVerifySafe, Words: p.Words,
+		PIN: p.PIN, UnlockCode: p.UnlockCode,
+	}
 }
 
 // PINFormat returns what a PIN of this card can look like.
@@ -73,9 +82,23 @@ func PINFormat() token.PINFormat {
 	}
 }
 
+// UnlockCodeFormat is the form of an unlock code (PUK) that somebody types. SP
+// 800-73-5 part 2 section 2.4.3 allows any eight bytes; yubico-piv-tool and
+// YubiKeys take six to eight characters, padded with FF to eight bytes, which
+// are eight bytes like any other. No key on a keyboard gives what is not
+// printable, and full-width characters would be a wrong code.
+func UnlockCodeFormat() token.PINFormat {
+	return token.PINFormat{
+		MinLength: 6, MaxLength: 8, Charset: "printable ASCII and spaces", PadTo: 8, Pad: 0xFF,
+		Allowed: func(b byte) bool { return b >= ' ' && b <= '~' },
+	}
+}
+
 // Commands (SP 800-73-5 part 2 table 2 and ISO/IEC 7816-4 section 5.5).
 const (
 	insVerify              = 0x20 // part 2 section 3.2.1
+	insChangeReferenceData = 0x24 // part 2 section 3.2.2
+	insResetRetryCounter   = 0x2C // part 2 section 3.2.3
 	insGeneralAuthenticate = 0x87 // part 2 section 3.2.4
 	insSelect              = 0xA4 // part 2 section 3.1.1
 	insGetData             = 0xCB // part 2 section 3.1.2

@@ -23,7 +23,7 @@ func (t *Token) Tries(ctx context.Context, secret token.Secret) (tries token.Tri
 	if t.id == "" {
 		return token.Tries{}, false, errNotIdentified
 	}
-	sw, err := t.transmitOnce(ctx, []byte{0x00, insVerify, 0x00, referencePIN})
+	sw, err := t.transmitOnce(ctx, "VERIFY", []byte{0x00, insVerify, 0x00, referencePIN})
 	if err != nil {
 		return token.Tries{}, false, fault("asking for the tries left", err)
 	}
@@ -56,20 +56,26 @@ func (t *Token) Verify(ctx context.Context, pin *token.PIN, attempt *token.Attem
 	if err := attempt.Redeem(t.id, token.SecretPIN); err != nil {
 		return token.Verdict{}, err
 	}
-	sw, err := t.transmitOnce(ctx, command)
+	return t.send(ctx, "verifying PIN", "VERIFY", command), nil
+}
+
+// send sends a command with a secret once and reads what the card says of it.
+func (t *Token) send(ctx context.Context, doing, name string, command []byte) token.Verdict {
+	sw, err := t.transmitOnce(ctx, name, command)
 	if err != nil {
-		return token.Verdict{Kind: token.VerdictNone, Cause: fault("verifying PIN", err)}, nil
+		return token.Verdict{Kind: token.VerdictNone, Cause: fault(doing, err)}
 	}
 	v := verdictOf(sw, t.options.Words)
 	if v.Kind == token.VerdictNone {
-		v.Cause = fault("verifying PIN", sw.Err())
+		v.Cause = fault(doing, sw.Err())
 	}
-	return v, nil
+	return v
 }
 
-// verdictOf reads a status word of VERIFY (SP 800-73-5 part 2 section 3.2.1;
-// 6984: ISO/IEC 7816-4 section 5.6). What is not known to be an answer about
-// the PIN is no verdict: the try stays spent and nobody is told "wrong".
+// verdictOf reads a status word of VERIFY, CHANGE REFERENCE DATA and RESET RETRY
+// COUNTER (SP 800-73-5 part 2 sections 3.2.1 to 3.2.3; 6984: ISO/IEC 7816-4
+// section 5.6). What is not known to be an answer about
+// the secret is no verdict: the try stays spent and nobody is told "wrong".
 func verdictOf(sw apdu.SW, words token.PINWords) token.Verdict {
 	const counter = 0x000F
 	v := token.Verdict{SW: uint16(sw)}
@@ -91,13 +97,13 @@ func verdictOf(sw apdu.SW, words token.PINWords) token.Verdict {
 	return v
 }
 
-// transmitOnce sends a VERIFY, past the exchange, which may send twice. The
-// answer to VERIFY is a status word alone: anything else may be a torn one, so
+// transmitOnce sends a command with a secret, past the exchange, which may send
+// twice. The answer is a status word alone: anything else may be a torn one, so
 // that its last two bytes mean nothing.
-func (t *Token) transmitOnce(ctx context.Context, command []byte) (apdu.SW, error) {
+func (t *Token) transmitOnce(ctx context.Context, name string, command []byte) (apdu.SW, error) {
 	answer, err := t.card.Transmit(ctx, command)
 	if err == nil && len(answer) != 2 {
-		err = fmt.Errorf("answer of %d bytes to VERIFY: %w", len(answer), pcsc.ErrNoAnswer)
+		err = fmt.Errorf("answer of %d bytes to %s: %w", len(answer), name, pcsc.ErrNoAnswer)
 	}
 	if err != nil {
 		t.id = ""
