@@ -92,7 +92,8 @@ func startVariant(t *testing.T, name, profile string) *daemontest.Daemon {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("name = %q\napplication = \"PIV\"\ncards = [%q]\nunlock_limit = 10\n%s\n"+
-		"[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n", name, id, profile)
+		"[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n"+
+		"[unlock_code]\nmin_length = 6\nmax_length = 8\ncharset = \"printable ASCII and spaces\"\npad_to = 8\npad_byte = 0xFF\n", name, id, profile)
 	profiles := t.TempDir()
 	if err := os.WriteFile(filepath.Join(profiles, name+".toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -235,6 +235,7 @@ func (p *profile) copy() token.Profile {
 	c.Words = token.PINWords{
 		Wrong: slices.Clone(p.Words.Wrong), Counted: slices.Clone(p.Words.Counted), Blocked: slices.Clone(p.Words.Blocked),
 	}
+	c.DefaultUnlockCodes = slices.Clone(p.DefaultUnlockCodes)
 	return c
 }
 
@@ -245,6 +246,10 @@ func Strictest() token.Profile {
 	return token.Profile{
 		Name: "strictest", Limit: tries, UnlockLimit: tries,
 		PIN: token.PINFormat{MinLength: 6, MaxLength: 8, Charset: "digits", Allowed: isDigit, PadTo: 8, Pad: 0xFF},
+		UnlockCode: token.PINFormat{
+			MinLength: 6, MaxLength: 8, Charset: "printable ASCII and spaces", Allowed: isPrintable, PadTo: 8, Pad: 0xFF,
+		},
+		DefaultUnlockCodes: []string{"12345678", "00000000"},
 	}
 }
 

@@ -21,12 +21,15 @@ const (
 	card       = token.CardID("piv-00112233445566778899aabbccddeeff")
 )
 
-const pinPart = "[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n"
+const (
+	pinPart    = "[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n"
+	unlockPart = "[unlock_code]\nmin_length = 6\nmax_length = 8\ncharset = \"printable ASCII and spaces\"\npad_to = 8\npad_byte = 0xFF\ndefaults = [\"12345678\"]\n"
+)
 
 // text is a profile file; lines stand before its PIN.
 func text(name string, lines ...string) string {
 	head := []string{`name = "` + name + `"`, `application = "PIV"`, "limit = 5", "unlock_limit = 4"}
-	return strings.Join(append(head, lines...), "\n") + "\n" + pinPart
+	return strings.Join(append(head, lines...), "\n") + "\n" + pinPart + unlockPart
 }
 
 func folder(t *testing.T, files map[string]string) string {
@@ -79,6 +82,12 @@ func TestShippedProfilesAreThoseOfPIV(t *testing.T) {
 		if f := got.PIN; f.MinLength != 6 || f.MaxLength != 8 || f.PadTo != 8 || f.Pad != 0xFF || f.Charset != "digits" || !f.Allowed('0') || f.Allowed('a') {
 			t.Errorf("%s: PIN format %+v, want that of PIV", got.Name, f)
 		}
+		if f := got.UnlockCode; f.MinLength != 6 || f.MaxLength != 8 || f.PadTo != 8 || f.Pad != 0xFF || !f.Allowed('a') || !f.Allowed(' ') || f.Allowed(0x7F) || f.Allowed(0x80) {
+			t.Errorf("%s: unlock code format %+v, want six to eight printable characters", got.Name, f)
+		}
+		if diff := cmp.Diff([]string{"12345678", "00000000"}, got.DefaultUnlockCodes); diff != "" {
+			t.Errorf("%s: factory defaults: %s", got.Name, diff)
+		}
 		if diff := cmp.Diff(token.PINWords{}, got.Words); diff != "" {
 			t.Errorf("%s: words of its own: %s", got.Name, diff)
 		}
@@ -92,7 +101,7 @@ func TestACardThatFitsNoneGetsTheStrictest(t *testing.T) {
 	}
 	for _, application := range []string{"", "OpenPGP", "piv", "PIV "} {
 		got := set.For(application, unhex(t, virtualATR), card)
-		if got.Name != "strictest" || got.Limit != 3 || got.UnlockLimit != 3 || got.EmptyVerifySafe || got.Extended || got.PIN.Allowed == nil {
+		if got.Name != "strictest" || got.Limit != 3 || got.UnlockLimit != 3 || got.EmptyVerifySafe || got.Extended || got.PIN.Allowed == nil || got.UnlockCode.Allowed == nil {
 			t.Errorf("application %q gets %+v, want three tries and nothing asked", application, got)
 		}
 	}
@@ -144,6 +153,13 @@ max_length = 12
 charset = "letters and digits"
 pad_to = 12
 pad_byte = 0
+[unlock_code]
+min_length = 10
+max_length = 12
+charset = "printable ASCII"
+pad_to = 12
+pad_byte = 0
+defaults = ["0123456789"]
 [words]
 wrong = ["6982", "6985"]
 counted = ["630x"]
@@ -159,17 +175,23 @@ blocked = ["63C0"]
 	if want := "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; allowed != want {
 		t.Errorf("allowed are %q, want %q", allowed, want)
 	}
-	got.PIN.Allowed = nil
+	if f := got.UnlockCode.Allowed; !f('!') || !f('~') || f(' ') || f(0x7F) {
+		t.Error("the unlock code is not made of printable ASCII")
+	}
+	got.PIN.Allowed, got.UnlockCode.Allowed = nil, nil
 	want := token.Profile{
 		Name: "社員証", Limit: 15, UnlockLimit: 3, EmptyVerifySafe: true, Extended: true,
 		PIN:   token.PINFormat{MinLength: 4, MaxLength: 12, Charset: "letters and digits", PadTo: 12},
 		Words: token.PINWords{Wrong: []uint16{0x6982, 0x6985}, Counted: []uint16{0x6300}, Blocked: []uint16{0x63C0}},
+
+		UnlockCode:         token.PINFormat{MinLength: 10, MaxLength: 12, Charset: "printable ASCII", PadTo: 12},
+		DefaultUnlockCodes: []string{"0123456789"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("profile (-want +got):\n%s", diff)
 	}
-	got.Words.Wrong[0] = 0x9000
-	if again := set.For("PIV", nil, "piv-1"); again.Words.Wrong[0] != 0x6982 {
+	got.Words.Wrong[0], got.DefaultUnlockCodes[0] = 0x9000, ""
+	if again := set.For("PIV", nil, "piv-1"); again.Words.Wrong[0] != 0x6982 || again.DefaultUnlockCodes[0] == "" {
 		t.Error("who got a profile can change the set")
 	}
 }
@@ -195,6 +217,9 @@ func TestOwnProfilesTakeThePlaceOfShippedOnes(t *testing.T) {
 func TestWhatIsNotUnderstoodIsRefusedWithItsPlace(t *testing.T) {
 	one := func(content string) map[string]string { return map[string]string{"x.toml": content} }
 	good := text("x", `cards = ["c"]`)
+	unlock := func(old, by string) map[string]string {
+		return one(strings.Replace(good, unlockPart, strings.Replace(unlockPart, old, by, 1), 1))
+	}
 	tests := map[string]struct {
 		files map[string]string
 		want  string // in the error
@@ -217,6 +242,20 @@ func TestWhatIsNotUnderstoodIsRefusedWithItsPlace(t *testing.T) {
 		"padding with a digit":     {one(strings.Replace(good, "0xFF", "0x30", 1)), "pin.pad_byte"},
 		"padding that is no byte":  {one(strings.Replace(good, "0xFF", "256", 1)), "pin.pad_byte"},
 		"unknown charset":          {one(strings.Replace(good, `"digits"`, `"全角"`, 1)), "pin.charset"},
+		"no unlock code":           {one(strings.Replace(good, unlockPart, "", 1)), "unlock_code: lengths 0 to 0"},
+		"unlock code too long":     {unlock("max_length = 8", "max_length = 65"), "unlock_code: lengths 6 to 65"},
+		"unlock code without form": {unlock(`"printable ASCII and spaces"`, `"bytes"`), "unlock_code.charset"},
+		"unlock code padded short": {unlock("pad_to = 8", "pad_to = 7"), "unlock_code.pad_to"},
+		"unlock code padded alone": {unlock("pad_to = 8", "pad_to = 9"), "must be those of pin"},
+		"unlock code padding":      {unlock("0xFF", "0xFE"), "must be those of pin"},
+		"unlock code not padded":   {unlock("pad_to = 8\npad_byte = 0xFF\n", ""), "must be those of pin"},
+		"unlock code with padding": {unlock("0xFF", "0x20"), "unlock_code.pad_byte"},
+		"a default too short":      {unlock(`"12345678"`, `"12345"`), "can be no unlock code"},
+		"a default of a NUL":       {unlock(`"12345678"`, `"1234567\u0000"`), "can be no unlock code"},
+		"a default twice":          {unlock(`"12345678"`, `"12345678", "12345678"`), "is there twice"},
+		"too many defaults":        {unlock(`"12345678"`, strings.Repeat(`"12345678", `, 17)), "more than 16"},
+		"a default that is none":   {unlock(`"12345678"`, "12345678"), "x.toml: line"},
+		"an unlock code of keys":   {unlock("defaults", "default"), `there is no setting "unlock_code.default"`},
 		"an empty card identity":   {one(text("x", `cards = [""]`)), "is empty"},
 		"ATR that is no hex":       {one(text("x", "[[atr]]", `value = "3BXX"`)), "atr.value"},
 		"ATR of 34 bytes":          {one(text("x", "[[atr]]", `value = "`+strings.Repeat("3B", 34)+`"`)), "atr.value"},

@@ -29,13 +29,11 @@ type file struct {
 		Value string  `toml:"value"`
 		Mask  *string `toml:"mask"`
 	} `toml:"atr"`
-	PIN struct {
-		MinLength int    `toml:"min_length"`
-		MaxLength int    `toml:"max_length"`
-		Charset   string `toml:"charset"`
-		PadTo     int    `toml:"pad_to"`
-		PadByte   *int   `toml:"pad_byte"`
-	} `toml:"pin"`
+	PIN        form `toml:"pin"`
+	UnlockCode struct {
+		form
+		Defaults []string `toml:"defaults"`
+	} `toml:"unlock_code"`
 	Words struct {
 		Wrong   []string `toml:"wrong"`
 		Counted []string `toml:"counted"`
@@ -43,11 +41,22 @@ type file struct {
 	} `toml:"words"`
 }
 
+// form is what a secret can look like.
+type form struct {
+	MinLength int    `toml:"min_length"`
+	MaxLength int    `toml:"max_length"`
+	Charset   string `toml:"charset"`
+	PadTo     int    `toml:"pad_to"`
+	PadByte   *int   `toml:"pad_byte"`
+}
+
 // Bounds on values.
 const (
 	maxLimit = 15 // the counter of 63Cx (ISO/IEC 7816-4 section 5.6)
 	maxATR   = 33 // ISO/IEC 7816-3 section 8.2
 	maxName  = 40
+	// maxDefaults is far above the number of factory defaults of any card.
+	maxDefaults = 16
 )
 
 // parse reads one profile strictly.
@@ -59,7 +68,7 @@ func parse(text []byte) (*profile, error) {
 	p := &profile{application: f.Application}
 	p.Name, p.Limit, p.UnlockLimit = f.Name, f.Limit, f.UnlockLimit
 	p.EmptyVerifySafe, p.Extended = f.EmptyVerifySafe, f.ExtendedLength
-	for _, step := range []func(*file, *profile) error{checkHead, readMatches, readPIN, readWords} {
+	for _, step := range []func(*file, *profile) error{checkHead, readMatches, readSecrets, readWords} {
 		if err := step(&f, p); err != nil {
 			return nil, err
 		}
@@ -141,51 +150,6 @@ func ones(mask []byte) (n int) {
 		n += bits.OnesCount8(b)
 	}
 	return n
-}
-
-// charsets are the sets of characters that a PIN may be made of; the empty one
-// is not among them. All are ASCII: what a reader makes of others is not known.
-func charset(name string) (allowed func(byte) bool, known bool) {
-	switch name {
-	case "digits":
-		return isDigit, true
-	case "letters and digits":
-		return func(b byte) bool { return isDigit(b) || isLetter(b) }, true
-	case "printable ASCII":
-		return func(b byte) bool { return b > ' ' && b <= '~' }, true
-	}
-	return nil, false
-}
-
-func isDigit(b byte) bool { return b >= '0' && b <= '9' }
-
-func isLetter(b byte) bool { return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' }
-
-func readPIN(f *file, p *profile) error {
-	allowed, known := charset(f.PIN.Charset)
-	switch {
-	case f.PIN.MinLength < 1 || f.PIN.MaxLength < f.PIN.MinLength || f.PIN.MaxLength > token.PINCapacity:
-		return fmt.Errorf("pin: lengths %d to %d are not within 1 and %d", f.PIN.MinLength, f.PIN.MaxLength, token.PINCapacity)
-	case !known:
-		return fmt.Errorf(`pin.charset = %q is none of "digits", "letters and digits", "printable ASCII"`, f.PIN.Charset)
-	case f.PIN.PadTo != 0 && (f.PIN.PadTo < f.PIN.MaxLength || f.PIN.PadTo > token.PINCapacity):
-		return fmt.Errorf("pin.pad_to = %d is not within max_length and %d", f.PIN.PadTo, token.PINCapacity)
-	case (f.PIN.PadTo != 0) != (f.PIN.PadByte != nil):
-		return errors.New("pin.pad_to and pin.pad_byte go together")
-	}
-	p.PIN = token.PINFormat{
-		MinLength: f.PIN.MinLength, MaxLength: f.PIN.MaxLength, Charset: f.PIN.Charset,
-		Allowed: allowed, PadTo: f.PIN.PadTo,
-	}
-	if f.PIN.PadByte == nil {
-		return nil
-	}
-	pad := *f.PIN.PadByte
-	if pad < 0 || pad > 0xFF || allowed(byte(pad)) {
-		return fmt.Errorf("pin.pad_byte = %d is no byte, or one that a PIN may have", pad)
-	}
-	p.PIN.Pad = byte(pad)
-	return nil
 }
 
 // readWords takes status words that a card may use in its own way. Those with

@@ -29,6 +29,15 @@ func FuzzParse(f *testing.F) {
 		if pin := p.PIN; pin.MinLength < 1 || pin.MaxLength > token.PINCapacity || pin.Allowed == nil || pin.Allowed(0) || pin.PadTo > token.PINCapacity {
 			t.Errorf("PIN format %+v", pin)
 		}
+		if code := p.UnlockCode; code.MinLength < 1 || code.MaxLength > token.PINCapacity || code.Allowed == nil || code.Allowed(0) ||
+			code.PadTo != p.PIN.PadTo || code.Pad != p.PIN.Pad {
+			t.Errorf("unlock code format %+v", code)
+		}
+		for _, code := range p.DefaultUnlockCodes {
+			if len(code) < p.UnlockCode.MinLength || len(code) > p.UnlockCode.MaxLength {
+				t.Errorf("factory default %q", code)
+			}
+		}
 		for _, w := range slices.Concat(p.Words.Wrong, p.Words.Counted, p.Words.Blocked) {
 			if w == 0x9000 || w == 0x6983 || w == 0x6984 || w > 0x63C0 && w <= 0x63CF {
 				t.Errorf("word %04X", w)

@@ -36,7 +36,8 @@ const virtualCard = token.CardID("piv-494e4b56")
 func profileOf(t *testing.T, variant string) token.Profile {
 	t.Helper()
 	text := "name = \"" + variant + "\"\napplication = \"PIV\"\ncards = [\"" + string(testCard) + "\"]\n" + variantProfiles[variant] +
-		"\n[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n"
+		"\n[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n" +
+		"[unlock_code]\nmin_length = 6\nmax_length = 8\ncharset = \"printable ASCII and spaces\"\npad_to = 8\npad_byte = 0xFF\n"
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, variant+".toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
