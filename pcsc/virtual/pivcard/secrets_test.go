@@ -147,3 +147,53 @@ func TestSecretsAreComparedWhereTheyStand(t *testing.T) {
 		t.Error("the command was changed")
 	}
 }
+
+// TestChangeAndUnlockSpeakAsVerifyDoes: a kind of card has one way to say wrong
+// and blocked, whichever command carries the secret. Each use is on record with
+// what came of it.
+func TestChangeAndUnlockSpeakAsVerifyDoes(t *testing.T) {
+	const (
+		wrongChange, rightChange = "00240080 10 393939393939FFFF" + newPIN, "00240080 10 313233343536FFFF" + newPIN
+		wrongReset, rightReset   = "002C0080 10" + wrongUnlock + newPIN, "002C0080 10" + rightUnlock + newPIN
+		newVerify                = "00200080 08" + newPIN
+	)
+	for _, name := range Variants() {
+		if name == "slow" { // as "piv", later
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			behaviour, _ := Variant(name)
+			for _, wrong := range []string{wrongChange, wrongReset} {
+				c, same := variant(t, name), variant(t, name)
+				limit := behaviour.limit()
+				for i := range limit + 2 { // beyond the limit: blocked
+					if got, want := send(t, c, wrong).SW, send(t, same, wrongPIN).SW; got != want {
+						t.Errorf("%s %d gives %s, VERIFY %s", wrong[:4], i+1, got, want)
+					}
+				}
+				right, taken := rightChange, 0
+				if wrong == wrongReset {
+					right = rightReset
+				}
+				if want := send(t, same, rightPIN).SW; send(t, c, right).SW != want {
+					t.Errorf("the right secret on a locked card is not answered as VERIFY: %s", want)
+				}
+				if behaviour.NeverLocks {
+					taken = 1
+				}
+				got := truth(t, c)
+				if got.Changes+got.UnlockVerifies != limit+3 || got.Replaced != taken {
+					t.Errorf("%d and %d seen, %d taken, want %d in all and %d", got.Changes, got.UnlockVerifies, got.Replaced, limit+3, taken)
+				}
+			}
+			c := variant(t, name)
+			for range behaviour.limit() {
+				send(t, c, wrongPIN)
+			}
+			wantSWs(t, c, rightReset, apdu.SWOK, newVerify, apdu.SWOK) // locked: unlocked
+			if got := truth(t, c); got.Replaced != 1 || got.UnlockVerifies != 1 || got.PINLeft != behaviour.limit() {
+				t.Errorf("truth = %+v, want one unlock that gave all tries back", got)
+			}
+		})
+	}
+}

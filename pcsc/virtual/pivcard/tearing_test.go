@@ -169,7 +169,7 @@ func TestFoldAndRunningCardAgree(t *testing.T) {
 	c := busyLife(t)
 	got := truth(t, c)
 	want := Truth{
-		StatusQueries: 1, Verifies: 6, UnlockVerifies: 2, Changes: 2, Resets: 1,
+		StatusQueries: 1, Verifies: 6, UnlockVerifies: 2, Changes: 2, Replaced: 2, Resets: 1,
 		Commands:   map[byte]int{insSelect: 2, insVerify: 7, insGeneralAuthenticate: 1, insChangeReferenceData: 2, insResetRetryCounter: 2},
 		Signatures: got.Signatures, PINLeft: 9, UnlockLeft: 10,
 	}

@@ -80,6 +80,7 @@ type Truth struct {
 	Verifies       int // VERIFY with data, whatever was answered
 	UnlockVerifies int // commands that carried the unlock code
 	Changes        int // CHANGE REFERENCE DATA, of both secrets
+	Replaced       int // of these and the RESET RETRY COUNTERs, those that the card took
 	Resets         int // resets and power-ons
 	Admissions     int // proofs of the management key, right or wrong
 	Changed        int // keys made, objects put, management keys set
@@ -237,6 +238,9 @@ func (t *Truth) count(e event) {
 		}
 	case eventSign:
 		t.Signatures = append(t.Signatures, Signature{Slot: e.Slot, InputSHA256: e.Input, SignatureSHA256: e.Signature})
+	}
+	if e.SW == statusWordOK && (e.Event == eventChange+resultSuffix || e.Event == eventResetRetry+resultSuffix) {
+		t.Replaced++
 	}
 	if e.Ref == referenceUnlock && (e.Event == eventResetRetry || e.Event == eventChange) {
 		t.UnlockVerifies++
