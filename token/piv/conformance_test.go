@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
 	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/cardprofile"
@@ -12,19 +13,38 @@ import (
 	"github.com/inkan-project/inkan/token/tokentest"
 )
 
-// connection is a virtual card as a transmitter that counts.
+// connection is a virtual card as a transmitter that counts, and may lose one
+// command or its answer.
 type connection struct {
 	card     *pivcard.Card
 	commands int
 	verifies int // VERIFY with data
+	changes  int // CHANGE REFERENCE DATA
+	unlocks  int // RESET RETRY COUNTER
+	lose     bool
+	arrives  bool // the command that gets no answer
 }
 
 func (c *connection) Transmit(_ context.Context, command []byte) ([]byte, error) {
 	c.commands++
-	if len(command) > 5 && command[1] == 0x20 {
-		c.verifies++
+	lose := c.lose
+	c.lose = false
+	if lose && !c.arrives {
+		return nil, pcsc.ErrNoAnswer
 	}
-	return c.card.Transmit(command), nil
+	switch {
+	case command[1] == 0x20 && len(command) > 5:
+		c.verifies++
+	case command[1] == 0x24:
+		c.changes++
+	case command[1] == 0x2C:
+		c.unlocks++
+	}
+	answer := c.card.Transmit(command)
+	if lose {
+		return nil, pcsc.ErrNoAnswer
+	}
+	return answer, nil
 }
 
 // newDirectory copies a card made once: making RSA keys takes its time.
@@ -68,13 +88,16 @@ func runSuite(t *testing.T, made string, options piv.Options, what tokentest.Car
 	tokentest.Run(t, tokentest.Harness{New: func(t *testing.T) tokentest.Card {
 		dir := newDirectory(t, made)
 		conn := &connection{card: openCard(t, dir)}
-		t.Cleanup(func() { wantTruth(t, dir, conn.verifies) })
+		t.Cleanup(func() { wantTruth(t, dir, conn) })
 		options.Skipped = func(slot string, reason error) { t.Errorf("key %s is not shown: %v", slot, reason) }
 		c := what
 		c.Open = func() token.Token { return piv.Open(conn, options) }
 		c.Reset = func(context.Context) error { conn.card.Reset(); return nil }
 		c.Commands = func() int { return conn.commands }
+		c.Lose = func(arrives bool) { conn.lose, conn.arrives = true, arrives }
 		c.PIN, c.WrongPIN = []byte(pivcard.DemoPIN), []byte("654321")
+		c.NewPIN, c.LaterPIN = []byte("4815162"), []byte("92749381")
+		c.UnlockCode, c.WrongUnlockCode = []byte(pivcard.DemoUnlockCode), []byte("Code 1")
 		c.Slots = []string{"9a", "9c", "9e"}
 		return c
 	}})
@@ -91,7 +114,7 @@ func TestPIVPassesTheSuiteOnTheVirtualCard(t *testing.T) {
 		"strictest profile":               piv.FromProfile(cardprofile.Strictest()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			runSuite(t, made, options, tokentest.Card{Limit: pivcard.Tries, TriesReadable: options.EmptyVerifySafe})
+			runSuite(t, made, options, tokentest.Card{Limit: pivcard.Tries, UnlockLimit: pivcard.Tries, TriesReadable: options.EmptyVerifySafe})
 		})
 	}
 }
@@ -111,7 +134,7 @@ func TestPIVPassesTheSuiteOnEveryVariant(t *testing.T) {
 				profile = profileOf(t, name)
 			}
 			runSuite(t, makeCard(t, behaviour), piv.FromProfile(profile), tokentest.Card{
-				Limit: profile.Limit, NeverLocks: behaviour.NeverLocks,
+				Limit: profile.Limit, UnlockLimit: profile.UnlockLimit, NeverLocks: behaviour.NeverLocks,
 				TriesReadable: profile.EmptyVerifySafe && !behaviour.NeverLocks,
 			})
 		})
@@ -149,14 +172,15 @@ func TestACardThatBurnsTriesIsNeverAsked(t *testing.T) {
 }
 
 // wantTruth holds what was sent against what the card saw.
-func wantTruth(t *testing.T, dir string, verifies int) {
+func wantTruth(t *testing.T, dir string, sent *connection) {
 	t.Helper()
 	truth, err := pivcard.ReadTruth(dir)
 	if err != nil {
 		t.Fatalf("ReadTruth: %v", err)
 	}
-	if truth.Verifies != verifies {
-		t.Errorf("the card saw %d VERIFY, %d were sent", truth.Verifies, verifies)
+	if truth.Verifies != sent.verifies || truth.Changes != sent.changes || truth.UnlockVerifies != sent.unlocks {
+		t.Errorf("the card saw %d VERIFY, %d CHANGE REFERENCE DATA and %d RESET RETRY COUNTER; %d, %d and %d were sent",
+			truth.Verifies, truth.Changes, truth.UnlockVerifies, sent.verifies, sent.changes, sent.unlocks)
 	}
 }
 

@@ -37,6 +37,7 @@ type fakeCard struct {
 	selects uint16            // answer to SELECT; 0 = 9000
 	objects map[uint32][]byte // answers to GET DATA, with status word; none = 6A82
 	verify  func(command []byte) ([]byte, error)
+	change  func(command []byte) ([]byte, error) // CHANGE REFERENCE DATA and RESET RETRY COUNTER
 	sign    func(command apdu.Command) ([]byte, error)
 	err     error // of every command
 }
@@ -65,6 +66,8 @@ func (c *fakeCard) Transmit(_ context.Context, command []byte) ([]byte, error) {
 		return sw(0x6A82), nil
 	case 0x20:
 		return c.verify(command)
+	case 0x24, 0x2C:
+		return c.change(command)
 	case 0x87:
 		return c.sign(parsed)
 	}

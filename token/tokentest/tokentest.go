@@ -26,8 +26,17 @@ type Card struct {
 	Reset func(ctx context.Context) error
 	// Commands returns how many commands have reached the card so far.
 	Commands func() int
+	// Lose has the next command get no answer: the card either gets it or not.
+	Lose func(arrives bool)
 	// PIN and WrongPIN are test PINs; both have the form of a PIN.
 	PIN, WrongPIN []byte
+	// NewPIN and LaterPIN are PINs that a card may be given; they differ from
+	// each other and from PIN and WrongPIN.
+	NewPIN, LaterPIN []byte
+	// UnlockCode and WrongUnlockCode are test codes of the right form.
+	UnlockCode, WrongUnlockCode []byte
+	// UnlockLimit is to the unlock code what Limit is to the PIN.
+	UnlockLimit int
 	// Limit is the number of wrong tries in a row that lock the card; for one
 	// that never locks, the number after which the suite believes it.
 	Limit int
@@ -67,8 +76,14 @@ func Run(t *testing.T, h Harness) {
 		{"nothing is sent before the card is identified", checkNotIdentified},
 		{"asking for the tries changes nothing", checkTriesAreFree},
 		{"a reset takes the login away", checkResetLogsOut},
+		{"the right secret sets a new PIN", forBoth(checkRightChange)},
+		{"a wrong secret sets no PIN and takes one try", forBoth(checkWrongChange)},
+		{"wrong secrets use up their own tries", forBoth(checkDead)},
+		{"when the answer to a new PIN is lost nothing is sent again", forBoth(checkLostChange)},
+		{"what cannot become a PIN sends nothing", forBoth(checkRefusedChange)},
+		{"an attempt sets a new PIN only with its own secret", forBoth(checkUnusableChange)},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.check(t, &session{T: t, Card: h.New(t)}) })
+		t.Run(c.name, func(t *testing.T) { c.check(t, &session{T: t, Card: h.New(t), fresh: h.New}) })
 	}
 }
 
@@ -77,6 +92,7 @@ type session struct {
 	*testing.T
 	Card
 	attempts uint64
+	fresh    func(t *testing.T) Card // makes another card
 }
 
 // begin resets the card and identifies it with a new Token.
@@ -104,8 +120,12 @@ func (s *session) keys(tok token.Token) []token.Key {
 
 // attempt makes a permission as the PIN guard would; here no try is recorded.
 func (s *session) attempt(card token.CardID) *token.Attempt {
+	return s.attemptFor(card, token.SecretPIN)
+}
+
+func (s *session) attemptFor(card token.CardID, secret token.Secret) *token.Attempt {
 	s.attempts++
-	return token.NewAttempt(card, token.SecretPIN, s.attempts)
+	return token.NewAttempt(card, secret, s.attempts)
 }
 
 // verify sends a PIN with an attempt of its own and wants an answer of a kind.
