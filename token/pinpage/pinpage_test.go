@@ -148,19 +148,25 @@ func TestThePageIsLockedAndOutOfDumpsAndChildren(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		flags := vmFlags(t, uintptr(unsafe.Pointer(&command[0])))
-		want := []string{"lo", "dd"} // proc(5), VmFlags: locked, do not dump
-		if s.Kind() == KindSecret {
-			want = append(want, "dc") // do not copy on fork
-		} else {
-			want = append(want, "wf") // wipe on fork
-		}
-		for _, flag := range want {
-			if !strings.Contains(flags+" ", " "+flag+" ") {
-				t.Errorf("page has the flags %q, want %q among them", flags, flag)
-			}
-		}
+		wantFlags(t, s, uintptr(unsafe.Pointer(&command[0])))
 	})
+}
+
+// wantFlags wants a page kept as a source keeps it.
+func wantFlags(t *testing.T, s *Source, address uintptr) {
+	t.Helper()
+	flags := vmFlags(t, address)
+	want := []string{"lo", "dd"} // proc(5), VmFlags: locked, do not dump
+	if s.Kind() == KindSecret {
+		want = append(want, "dc") // do not copy on fork
+	} else {
+		want = append(want, "wf") // wipe on fork
+	}
+	for _, flag := range want {
+		if !strings.Contains(flags+" ", " "+flag+" ") {
+			t.Errorf("page has the flags %q, want %q among them", flags, flag)
+		}
+	}
 }
 
 // vmFlags returns the VmFlags line of the mapping that holds the address.
