@@ -113,7 +113,11 @@ func (p *PIN) CommandWith(second *PIN, header []byte, padTo int, pad byte) ([]by
 	start := PINHeadroom - len(header)
 	at := start + len(command)
 	end := at + max(behind.length, padTo)
-	copy(page[at:], behind.page[PINHeadroom:PINHeadroom+behind.length])
+	// Byte by byte: copy would take eight or more at once through a register,
+	// which the kernel saves on a stack when it interrupts.
+	for i, b := range second.bytes() {
+		page[at+i] = b
+	}
 	fill(page[at+behind.length:end], pad)
 	return page[start:end:end], nil
 }
