@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -41,6 +42,10 @@ type PINConfig struct {
 	// ProgramSource lets programs give PINs (--pin-fd, SDK), but never for the
 	// last three tries. Default false.
 	ProgramSource bool `toml:"program_source"`
+	// TrustedAgents are executables, besides those of PromptGroup, whose PINs
+	// count as entered by a person. Each belongs to root or inkand's user, and
+	// nobody else can write to it. Default: none.
+	TrustedAgents []string `toml:"trusted_agents"`
 	// PromptTimeout is the time to enter a PIN, for example "2m" (the default).
 	PromptTimeout Duration `toml:"prompt_timeout"`
 	// Memory forces where PINs are kept: "memfd_secret" or "mlock". Default:
@@ -114,6 +119,11 @@ func (c Config) check() error {
 			return invalid("%s = %q is not an absolute path", name, path)
 		}
 	}
+	for _, path := range c.PIN.TrustedAgents {
+		if err := checkExecutable(path); err != nil {
+			return invalid("pin.trusted_agents: %v", err)
+		}
+	}
 	if m := c.PIN.Memory; m != "" && m != "memfd_secret" && m != "mlock" {
 		return invalid("pin.memory = %q is neither \"memfd_secret\" nor \"mlock\"", m)
 	}
@@ -150,6 +160,23 @@ func (c Config) withDefaults() Config {
 	span(&c.Card.Idle, 5*time.Second)
 	span(&c.Card.CommandTimeout, 30*time.Second)
 	return c
+}
+
+// checkExecutable returns nil for a program that only root and inkand's user
+// can change.
+func checkExecutable(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%q is not an absolute path", path)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || info.Mode().Perm()&0o022 != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is not a program that only root or inkand's user can change", path)
+	}
+	return nil
 }
 
 func invalid(format string, args ...any) error {

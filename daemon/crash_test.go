@@ -17,17 +17,18 @@ import (
 func isVerify(command []byte) bool { return len(command) > 5 && command[1] == 0x20 }
 func isSign(command []byte) bool   { return len(command) > 5 && command[1] == 0x87 }
 
-// crashAt signs, and returns a copy of everything on the disk as it was in the
-// moment of a command: what a power cut would have left.
+// crashAt signs, and puts everything on the disk back as it was in the moment
+// of a command: what a power cut would have left. The files stay the same ones:
+// a copy would be noticed.
 func crashAt(t *testing.T, pin daemontest.PIN, wanted func([]byte) bool, before bool) (dir string) {
 	t.Helper()
-	origin, dir := t.TempDir(), t.TempDir()
+	dir, image := t.TempDir(), t.TempDir()
 	var armed atomic.Bool
 	freeze := func(command []byte) error {
 		if armed.Load() && wanted(command) {
 			armed.Store(false)
 			for _, part := range []string{"state", "card"} {
-				if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(origin, part))); err != nil {
+				if err := os.CopyFS(filepath.Join(image, part), os.DirFS(filepath.Join(dir, part))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -38,7 +39,7 @@ func crashAt(t *testing.T, pin daemontest.PIN, wanted func([]byte) bool, before 
 	if before {
 		hooks = virtual.Options{Before: func(_ string, command []byte) error { return freeze(command) }}
 	}
-	d := daemontest.Start(t, daemontest.Options{Dir: origin, Hooks: hooks})
+	d := daemontest.Start(t, daemontest.Options{Dir: dir, Hooks: hooks})
 	key := d.Key("9a")
 	armed.Store(true)
 	_, _ = sign(d.Client(pin), key) // how it ends is another test's business
@@ -46,16 +47,41 @@ func crashAt(t *testing.T, pin daemontest.PIN, wanted func([]byte) bool, before 
 	if armed.Load() {
 		t.Fatal("the moment never came")
 	}
-	private(t, filepath.Join(dir, "state"))
-	private(t, filepath.Join(dir, "card"))
+	for _, part := range []string{"state", "card"} {
+		putBack(t, filepath.Join(image, part), filepath.Join(dir, part))
+	}
 	return dir
 }
 
-// private gives a copied directory the permissions it had.
-func private(t *testing.T, dir string) {
+// putBack gives dir the files of image: those that are there stay the same
+// files.
+func putBack(t *testing.T, image, dir string) {
 	t.Helper()
-	if err := os.Chmod(dir, 0o700); err != nil {
+	had, err := os.ReadDir(image)
+	if err != nil {
 		t.Fatal(err)
+	}
+	keep := map[string]bool{}
+	for _, f := range had {
+		keep[f.Name()] = true
+		content, err := os.ReadFile(filepath.Join(image, f.Name()))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, f.Name()), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range have {
+		if !keep[f.Name()] {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

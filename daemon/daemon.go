@@ -55,6 +55,8 @@ type Options struct {
 	Logger  *slog.Logger
 	Ready   func()           // called once calls are answered; nil = nobody waits
 	Now     func() time.Time // nil = the clock of this PC
+	// Boot is the clock that waits are counted by; nil = that of this PC.
+	Boot func() pinguard.Boot
 	// System takes the place of the readers; nil = as Virtual says. Tests use it.
 	System pcsc.System
 	// prompter takes the place of the PIN socket's agents in benchmarks.
@@ -67,6 +69,9 @@ func Run(ctx context.Context, o Options) error {
 	o.Config = o.Config.withDefaults()
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Boot == nil {
+		o.Boot = pinguard.SystemBoot
 	}
 	if o.Virtual && o.Config.AllowVirtual != nil && !*o.Config.AllowVirtual {
 		return invalid("allow_virtual = false, but --virtual was given")
@@ -114,7 +119,7 @@ func openRecords(ctx context.Context, o Options) (r records, err error) {
 		return r, errors.Join(err, r.store.Close())
 	}
 	r.guard, r.found, err = pinguard.Open(pinguard.Config{
-		FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now, Records: r.log.Count(),
+		FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now, Boot: o.Boot, Records: r.log.Count(),
 	})
 	if err != nil {
 		return r, errors.Join(err, r.store.Close())
@@ -159,17 +164,24 @@ func runLocked(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules), Logger: o.Logger})
+	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules, o.Config.PIN.TrustedAgents), Logger: o.Logger})
+	wrong, err := pages.Wrong()
+	if err != nil {
+		return fmt.Errorf("locking memory for what was wrong: %w", err)
+	}
+	defer closing(o.Logger, "memory of wrong PINs", wrong.Close)
+	var b *broker.Broker
 	cards := cardowner.New(cardowner.Config{
 		System: system, Applications: applications(profiles),
 		Idle: time.Duration(o.Config.Card.Idle), Hold: o.Config.Card.Hold == "always", Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
-		Logger: o.Logger, Met: o.met(rec.register),
+		Logger: o.Logger, Met: o.met(rec.register), Uptime: func() time.Duration { return o.Boot().Since },
+		Inserted: func(ctx context.Context, id token.CardID) error { return b.Inserted(ctx, id) },
 	})
 	if o.prompter == nil {
 		o.prompter = pins
 	}
-	b := broker.New(broker.Config{
-		Cards: cards, Prompter: o.prompter, Register: rec.register, Guard: rec.guard, Log: rec.log,
+	b = broker.New(broker.Config{
+		Cards: cards, Prompter: o.prompter, Register: rec.register, Wrong: wrong, Guard: rec.guard, Log: rec.log,
 		Now: o.Now, Logger: o.Logger, PromptTimeout: time.Duration(o.Config.PIN.PromptTimeout),
 		ProgramPINs: o.Config.PIN.ProgramSource, Virtual: o.Virtual,
 	})

@@ -129,7 +129,7 @@ func TestTenDifferentWrongPINsLockAndAnEleventhNeverReachesTheCard(t *testing.T)
 
 func TestARightPINGivesTheTriesBack(t *testing.T) {
 	d := daemontest.Start(t, daemontest.Options{})
-	wrong, key := d.Client(daemontest.PIN("000000")), d.Key("9a")
+	wrong, key := d.Client(daemontest.WrongPINs()), d.Key("9a")
 	for range 9 {
 		if _, err := sign(wrong, key); !errors.Is(err, client.ErrPINWrong) {
 			t.Fatal(err)

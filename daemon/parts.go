@@ -14,10 +14,10 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/daemon/internal/policy"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/daemon/internal/rpc"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
-	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/cardprofile"
@@ -83,7 +83,7 @@ func applications(profiles *cardprofile.Set) []cardowner.Application {
 
 // identifyAgent says who connected to the PIN socket, and refuses those for
 // whom no prompt can ever come: they must not take the places of others.
-func identifyAgent(rules *policy.Policy) func(*net.UnixConn) (prompt.Peer, error) {
+func identifyAgent(rules *policy.Policy, trusted []string) func(*net.UnixConn) (prompt.Peer, error) {
 	return func(conn *net.UnixConn) (prompt.Peer, error) {
 		c, err := peer.FromConn(conn)
 		if err != nil {
@@ -94,7 +94,10 @@ func identifyAgent(rules *policy.Policy) func(*net.UnixConn) (prompt.Peer, error
 			c.Close()
 			return prompt.Peer{}, fmt.Errorf("uid %d is no signer", c.UID)
 		}
-		return prompt.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close}, nil
+		return prompt.Peer{
+			UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close,
+			Trusted: slices.Contains(trusted, c.Program) && checkExecutable(c.Program) == nil,
+		}, nil
 	}
 }
 
@@ -111,18 +114,12 @@ func (o Options) service(pinMemory string, rec records) func() *inkanpb.ServiceS
 		}
 		for _, err := range []error{rec.guard.Err(), rec.log.Err()} {
 			if err != nil {
-				s.Notices = append(s.Notices, notice(catalogue.Find(string(token.KindOf(err)))))
+				s.Notices = append(s.Notices, rpc.Notice(token.NewError(token.KindOf(err))))
 			}
+		}
+		if rec.found.Copied != "" {
+			s.Notices = append(s.Notices, rpc.Notice(token.NewError(token.KindStateCopied)))
 		}
 		return s
 	}
-}
-
-// notice returns a catalogue entry as a notice of the service.
-func notice(r inkanpb.Reason) *inkanpb.ServiceNotice {
-	text := func(lang string) string {
-		t := catalogue.In(lang, r, nil)
-		return t.Message + " " + t.Next
-	}
-	return &inkanpb.ServiceNotice{Code: catalogue.Code(r), En: text("en"), Ja: text("ja")}
 }

@@ -53,7 +53,7 @@ func TestEachKindOfCardSignsAndLocksAtItsLimit(t *testing.T) {
 				t.Fatalf("signing: %v", err)
 			}
 			before := d.Truth()
-			wrong, key := d.Client(daemontest.PIN("000000")), d.Key("9a")
+			wrong, key := d.Client(daemontest.WrongPINs()), d.Key("9a")
 			for i := range v.wrong {
 				_, err := sign(wrong, key)
 				if !errors.Is(err, client.ErrPINWrong) && (i < v.wrong-1 || !errors.Is(err, client.ErrCardLocked)) {

@@ -52,7 +52,10 @@ type ReaderState struct {
 	// Insertion differs after each insertion and each removal; its value says
 	// nothing else. A swap between two looks shows as another value.
 	Insertion uint32
-	Virtual   bool // the embedded virtual reader
+	// Epoch differs after each time that the service was lost: what happened in
+	// between was not seen, and a reader may look empty at first.
+	Epoch   uint32
+	Virtual bool // the embedded virtual reader
 }
 
 // Disposition is what becomes of the card when it is let go.

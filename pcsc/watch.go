@@ -133,7 +133,7 @@ func readers(ctx *scard.Context) ([]scard.ReaderState, error) {
 func (w *watch) translate(states []scard.ReaderState) []ReaderState {
 	now := make([]ReaderState, 0, len(states))
 	for _, s := range states {
-		r := ReaderState{Name: s.Reader, Insertion: w.epoch<<eventsShift | uint32(s.EventState)>>eventsShift}
+		r := ReaderState{Name: s.Reader, Insertion: w.epoch<<eventsShift | uint32(s.EventState)>>eventsShift, Epoch: w.epoch}
 		if s.EventState&scard.StatePresent != 0 {
 			r.Present, r.ATR = true, slices.Clone(s.Atr)
 		}

@@ -116,6 +116,13 @@ func (e *Error) With(name, value string) *Error {
 	return e
 }
 
+// InJapanese attaches the detail for Japanese texts; without it they show the
+// English one.
+func (e *Error) InJapanese(detail string) *Error {
+	e.set("detail_ja", detail)
+	return e
+}
+
 // Because attaches the cause, for the log.
 func (e *Error) Because(cause error) *Error {
 	e.cause = cause

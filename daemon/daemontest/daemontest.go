@@ -9,17 +9,20 @@ package daemontest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/inkan-project/inkan/client"
 	"github.com/inkan-project/inkan/daemon"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
@@ -48,8 +51,11 @@ type Options struct {
 	Hooks virtual.Options
 	// PCSCD runs the daemon on the pcscd that the environment names, as on a
 	// PC: the test puts the cards in. Members of the test's own group sign, and
-	// programs may give PINs, but for the last three tries.
+	// the PINs of this program count as entered by a person.
 	PCSCD bool
+	// Waits makes waits after wrong tries as long as they really are. Without
+	// it an hour passes each time that somebody looks at the clock.
+	Waits bool
 }
 
 // Daemon is a running inkand.
@@ -129,7 +135,7 @@ func (d *Daemon) run(o Options) error {
 		ended <- daemon.Run(ctx, daemon.Options{
 			Config: cfg, Virtual: !o.NotVirtual && !o.PCSCD, System: system, Version: "test",
 			Logger: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
-			Ready:  func() { once.Do(func() { close(ready) }) },
+			Boot:   o.boot(), Ready: func() { once.Do(func() { close(ready) }) },
 		})
 	}()
 	d.close = func() error {
@@ -153,14 +159,27 @@ func (d *Daemon) run(o Options) error {
 	}
 }
 
+// boot returns the clock of waits.
+func (o Options) boot() func() pinguard.Boot {
+	if o.Waits {
+		return nil
+	}
+	var looks atomic.Int64
+	return func() pinguard.Boot { return pinguard.Boot{Since: time.Duration(looks.Add(1)) * time.Hour} }
+}
+
 // behindPCSCD lets the tests' user sign with cards that are only software.
 func behindPCSCD(cfg *daemon.Config) error {
 	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid()))
 	if err != nil {
 		return err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	allow := true
-	cfg.AllowVirtual, cfg.PIN.ProgramSource, cfg.SignerGroup = &allow, true, group.Name
+	cfg.AllowVirtual, cfg.SignerGroup, cfg.PIN.TrustedAgents = &allow, group.Name, []string{self}
 	return nil
 }
 
@@ -259,6 +278,15 @@ type PIN string
 // PIN implements client.PINSource.
 func (p PIN) PIN(_ context.Context, _ client.Prompt, buf []byte) (int, error) {
 	return copy(buf, p), nil
+}
+
+// WrongPINs is a scripted PIN agent that gives another wrong PIN to each
+// prompt: inkand does not send the same one twice.
+func WrongPINs() PINFunc {
+	var given atomic.Int64
+	return func(_ context.Context, _ client.Prompt, buf []byte) (int, error) {
+		return copy(buf, fmt.Sprintf("7%05d", given.Add(1)%100_000)), nil
+	}
 }
 
 // PINFunc is a PIN agent made of a function.

@@ -11,8 +11,6 @@ import (
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
-const wrongPIN = daemontest.PIN("000000")
-
 // commands of a signature with the PIN, in their order.
 var commands = []string{"SELECT", "GET DATA", "empty VERIFY", "VERIFY", "GENERAL AUTHENTICATE"}
 
@@ -29,7 +27,7 @@ func TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord(t *testing.T) {
 		"Before": {}, "During": {Acts: true, Cut: 1}, "After": {Acts: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := gap{b: b, t: t, reader: b.pcscd.Reader(name), card: newCard(t, nil), right: b.Client(rightPIN), wrong: b.Client(wrongPIN)}
+			g := gap{b: b, t: t, reader: b.pcscd.Reader(name), card: newCard(t, nil), right: b.Client(rightPIN), wrong: b.Client(daemontest.WrongPINs())}
 			g.reader.Insert(g.card)
 			g.id = g.await(in(g.reader)).GetId()
 			g.key = b.key(g.id, "9a")

@@ -74,7 +74,7 @@ func TestTwoCardsInTwoReadersKeepTheirOwnTries(t *testing.T) {
 	leftID := b.cards(1)[0].GetId()
 	b.pcscd.Reader("Right").Insert(right)
 	b.cards(2)
-	wrong := b.Client(daemontest.PIN("000000"))
+	wrong := b.Client(daemontest.WrongPINs())
 	for range 2 {
 		if _, err := wrong.VerifyPIN(t.Context(), leftID); !errors.Is(err, client.ErrPINWrong) {
 			t.Fatal(err)

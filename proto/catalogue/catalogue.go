@@ -8,6 +8,7 @@ package catalogue
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -48,9 +49,22 @@ func Status(r inkanpb.Reason) codes.Code {
 func In(language string, r inkanpb.Reason, values map[string]string) Text {
 	t := entry(r)
 	if language == "ja" {
+		values = japanese(values)
 		return Text{fill(t.GetJa(), values), fill(t.GetNextJa(), values)}
 	}
 	return Text{fill(t.GetEn(), values), fill(t.GetNextEn(), values)}
+}
+
+// japanese returns values for a Japanese text: where there are two of a kind,
+// "detail" and "detail_ja", it takes the second.
+func japanese(values map[string]string) map[string]string {
+	own := maps.Clone(values)
+	for name, v := range values {
+		if of, ok := strings.CutSuffix(name, "_ja"); ok {
+			own[of] = v
+		}
+	}
+	return own
 }
 
 // entry returns what errors.proto says of a reason, nil if nothing.

@@ -131,6 +131,15 @@ func (l *Log) OpenIntents(ctx context.Context) ([]Record, error) {
 	return records(rows)
 }
 
+// Events returns all records of KindEvent, oldest first.
+func (l *Log) Events(ctx context.Context) ([]Record, error) {
+	rows, err := l.storage.Events(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading events: %w", err)
+	}
+	return records(rows)
+}
+
 // List returns one page of records, oldest first, and whether more follow the
 // last of them. Each record is checked by itself; [Log.Check] checks that none
 // is missing.

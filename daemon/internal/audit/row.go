@@ -43,6 +43,9 @@ type Storage interface {
 	// List returns at most Limit rows in order of sequence.
 	List(ctx context.Context, filter Filter) ([]Row, error)
 
+	// Events returns all rows of KindEvent, in order of sequence.
+	Events(ctx context.Context) ([]Row, error)
+
 	// OpenIntents returns all rows of KindIntent to which no row of KindResult
 	// points, in order of sequence.
 	OpenIntents(ctx context.Context) ([]Row, error)

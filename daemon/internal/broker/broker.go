@@ -20,6 +20,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/certstatus"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/daemon/internal/register"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -40,17 +41,21 @@ type Prompter interface {
 	Ask(context.Context, prompt.Request) (prompt.Answer, error)
 }
 
-// Registered returns the key that was registered under a key identity: the
-// public key that signatures are checked against.
-type Registered interface {
+// Register is what was seen so far.
+type Register interface {
+	// Key returns the key that was registered under a key identity: the public
+	// key that signatures are checked against.
 	Key(context.Context, token.KeyID) (token.Key, bool, error)
+	// Cards returns every card ever seen, in the order first seen.
+	Cards(context.Context) ([]register.Card, error)
 }
 
 // Config is what a Broker needs.
 type Config struct {
 	Cards    Cards
 	Prompter Prompter
-	Register Registered
+	Register Register
+	Wrong    Secrets
 	Guard    *pinguard.Guard
 	Log      *audit.Log
 	Now      func() time.Time
@@ -69,6 +74,7 @@ type Broker struct {
 	cfg    Config
 	ledger ledger
 	certs  certstatus.Shelf
+	stops  *stops
 	first  sync.Once // the cards of the start were waited for
 
 	mu      sync.Mutex // guards the fields that follow
@@ -81,6 +87,7 @@ func New(cfg Config) *Broker {
 	return &Broker{
 		cfg:     cfg,
 		ledger:  ledger{guard: cfg.Guard, log: cfg.Log},
+		stops:   newStops(),
 		changed: make(chan struct{}),
 	}
 }
@@ -92,6 +99,17 @@ type Caller struct {
 	Program string       // executable, "" = not readable
 	Agent   string       // PIN agent that the call names, or ""
 	Alive   func() error // nil while the process that connected still runs
+	// AfterSend has something called once the answer to this call has left, or
+	// cannot leave any more; nil: it leaves at once.
+	AfterSend func(func())
+}
+
+func (c Caller) afterSend(f func()) {
+	if c.AfterSend == nil {
+		f()
+		return
+	}
+	c.AfterSend(f)
 }
 
 // check returns KindCallerGone unless the caller still runs.

@@ -139,11 +139,11 @@ func TestWhoMayGiveAPIN(t *testing.T) {
 	}
 	spend := func(h *house, n int) {
 		for range n {
-			a, err := h.guard.Debit(h.card().Identity.Card, token.SecretPIN, 10, token.Tries{}, pinguard.AuditMark{})
+			a, err := h.guard.Debit(pinguard.Account{Card: h.card().Identity.Card, Secret: token.SecretPIN, Limit: 10, OnCard: token.Tries{}}, pinguard.Who{Free: true}, pinguard.AuditMark{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := h.guard.Settle(a, token.VerdictWrong, pinguard.AuditMark{}); err != nil {
+			if err := h.guard.Settle(a, token.Verdict{Kind: token.VerdictWrong}, pinguard.AuditMark{}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -73,6 +73,8 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 		switch {
 		case r.Card != nil && r.Trouble != nil:
 			steps = append(steps, failed(LayerCard, r.Name, r.Trouble))
+		case r.Card != nil && b.cardStatus(*r.Card).problem() != nil:
+			steps = append(steps, failed(LayerApplication, string(r.Card.Identity.Card), b.cardStatus(*r.Card).problem()))
 		case r.Card != nil:
 			steps = append(steps, Step{
 				Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),

@@ -6,7 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/daemon/internal/register"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/pcsc/virtual"
 	"github.com/inkan-project/inkan/pcsc/virtual/pivcard"
@@ -113,6 +116,8 @@ type house struct {
 type agent struct {
 	digits string
 	source prompt.Source
+	next   []string // new PINs, in the order they are asked for
+	typed  *string  // to confirm; nil = what the prompt asks for
 	asked  []prompt.Request
 	before func()
 }
@@ -122,10 +127,27 @@ func (a *agent) Ask(_ context.Context, req prompt.Request) (prompt.Answer, error
 	if a.before != nil {
 		a.before()
 	}
+	answer := prompt.Answer{Source: a.source, Confirmation: req.Confirmation}
+	if a.typed != nil {
+		answer.Confirmation = *a.typed
+	}
+	digits := a.digits
+	switch req.Ask {
+	case prompt.AskNothing:
+		return answer, nil
+	case prompt.AskNewPIN, prompt.AskNewAgain:
+		digits, a.next = a.next[0], a.next[1:]
+	case prompt.AskPIN, prompt.AskUnlockCode:
+	}
+	var err error
+	answer.PIN, err = newPIN(digits)
+	return answer, err
+}
+
+func newPIN(digits string) (*token.PIN, error) {
 	page := make([]byte, token.PINPageMin)
-	copy(page[token.PINHeadroom:], a.digits)
-	pin, err := token.NewPIN(page, len(a.digits), nil)
-	return prompt.Answer{PIN: pin, Source: a.source}, err
+	copy(page[token.PINHeadroom:], digits)
+	return token.NewPIN(page, len(digits), nil)
 }
 
 type registered struct{ cards *cardowner.Owner }
@@ -142,6 +164,38 @@ func (r registered) Key(_ context.Context, id token.KeyID) (token.Key, bool, err
 		}
 	}
 	return token.Key{}, false, nil
+}
+
+func (r registered) Cards(context.Context) ([]register.Card, error) {
+	var all []register.Card
+	for _, reader := range r.cards.Readers() {
+		if c := reader.Card; c != nil {
+			all = append(all, register.Card{ID: c.Identity.Card, Serial: c.Serial, Application: c.Application})
+		}
+	}
+	return all, nil
+}
+
+// wrongPINs remembers, as the real one does in locked memory.
+type wrongPINs map[string]bool
+
+func (w wrongPINs) key(card token.CardID, secret token.Secret, pin *token.PIN) string {
+	b, _ := pin.Command(nil, 0, 0)
+	return fmt.Sprintf("%s %d %x", card, secret, b)
+}
+
+func (w wrongPINs) Has(card token.CardID, secret token.Secret, pin *token.PIN) bool {
+	return w[w.key(card, secret, pin)]
+}
+
+func (w wrongPINs) Add(card token.CardID, secret token.Secret, pin *token.PIN) {
+	w[w.key(card, secret, pin)] = true
+}
+
+func (w wrongPINs) Forget(card token.CardID, secret token.Secret) {
+	maps.DeleteFunc(w, func(key string, _ bool) bool {
+		return strings.HasPrefix(key, fmt.Sprintf("%s %d ", card, secret))
+	})
 }
 
 // commandName names a command to the card, or "" for one that is not of
@@ -213,7 +267,7 @@ func (h *house) start(t *testing.T, change func(*broker.Config)) {
 	h.agent = agent{digits: pivcard.DemoPIN, source: prompt.SourcePrompt}
 	h.caller = broker.Caller{UID: 1000, PID: 42, Alive: func() error { return h.alive }}
 	cfg := broker.Config{
-		Cards: h.cards, Prompter: &h.agent, Register: registered{h.cards}, Guard: h.guard, Log: h.log,
+		Cards: h.cards, Prompter: &h.agent, Register: registered{h.cards}, Wrong: wrongPINs{}, Guard: h.guard, Log: h.log,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), PromptTimeout: time.Minute,
 	}
 	if change != nil {
@@ -257,7 +311,7 @@ func (h *house) sign(t *testing.T, slot string) (broker.Signature, error) {
 }
 
 func (h *house) left() int {
-	return h.guard.Belief(h.card().Identity.Card, token.SecretPIN, 10, token.Tries{}).Left
+	return h.guard.Belief(pinguard.Account{Card: h.card().Identity.Card, Secret: token.SecretPIN, Limit: 10, OnCard: token.Tries{}}).Left
 }
 
 func (h *house) truth(t *testing.T) pivcard.Truth {
@@ -271,7 +325,7 @@ func (h *house) truth(t *testing.T) pivcard.Truth {
 
 // otherKey is a register that has another public key than the card: to the
 // broker, every signature of the card is then faulty.
-type otherKey struct{}
+type otherKey struct{ registered }
 
 func (otherKey) Key(_ context.Context, id token.KeyID) (token.Key, bool, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -54,5 +54,5 @@ func (l *ledger) note(rec audit.Record) error {
 func (l *ledger) abandon(a *token.Attempt) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.guard.Settle(a, token.VerdictNone, pinguard.AuditMark{Rows: l.log.Count()})
+	return l.guard.Settle(a, token.Verdict{}, pinguard.AuditMark{Rows: l.log.Count()})
 }

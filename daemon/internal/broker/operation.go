@@ -24,12 +24,24 @@ type operation struct {
 	caller Caller
 	card   cardowner.Card
 	prompt prompt.Request // what the person is shown
-	pin    bool           // the card wants the PIN
 	record audit.Record   // what intent and result have in common
-	// work is done after the PIN was accepted, or at once without one. Its
+
+	// secret is what the card wants, 0 = nothing; send sends it, once.
+	secret token.Secret
+	send   func(context.Context, cardowner.Lease, *entry, *token.Attempt) (token.Verdict, error)
+	// renews means that the person gives a new PIN, too.
+	renews bool
+	// work is done after the secret was accepted, or at once without one. Its
 	// error is the outcome.
 	work func(context.Context, cardowner.Lease) error
-	done uint64 // sequence of the result record
+	// releases means that something leaves when all went well; released is
+	// called when it has left.
+	releases bool
+	released func()
+
+	done     uint64    // sequence of the result record
+	warnings []Warning // what a person should know although it went well
+	entered  *entry    // what was entered, while it is used
 }
 
 // run does the operation. What it refuses before anything was recorded is
@@ -46,76 +58,48 @@ func (op *operation) run(ctx context.Context) error {
 // attempts asks and uses the card, again only where no try was spent.
 func (op *operation) attempts(ctx context.Context) error {
 	for range maxPrompts {
-		var pin *token.PIN
-		var shown pinguard.Belief
-		if op.pin {
+		if err := op.b.stops.check(op.id()); err != nil {
+			return err
+		}
+		if op.secret != 0 {
 			var err error
-			if pin, shown, err = op.ask(ctx); err != nil {
+			if op.entered, err = op.ask(ctx); err != nil {
 				return err
 			}
 		}
-		err := op.b.cfg.Cards.Use(ctx, op.card.Identity.Card, func(ctx context.Context, lease cardowner.Lease) error {
-			return op.useCard(ctx, lease, pin, shown)
-		})
-		pin.Wipe()
+		err := op.b.cfg.Cards.Use(ctx, op.id(), op.useCard)
+		op.entered.wipe()
 		if !errors.Is(err, errFewerTries) {
 			return err
 		}
-		if op.card, err = op.b.cfg.Cards.Card(op.card.Identity.Card); err != nil {
+		if op.card, err = op.b.cfg.Cards.Card(op.id()); err != nil {
 			return err
 		}
 	}
-	return token.Errorf(token.KindReaderInUse, "others keep spending its tries")
+	return token.Errorf(token.KindReaderInUse, "others keep spending its tries").
+		InJapanese("他のプログラムが試行を続けています")
 }
 
-// ask gets the PIN from a person or program, and checks all that can be
-// checked without the card.
-func (op *operation) ask(ctx context.Context) (*token.PIN, pinguard.Belief, error) {
-	shown := op.belief(op.card.OnCard)
-	if err := op.b.ledger.healthy(); err != nil {
-		return nil, shown, err
-	}
-	if shown.Left == 0 {
-		return nil, shown, locked()
-	}
-	req := op.prompt
-	req.Tries, req.TriesConfirmed = token.KnownTries(shown.Left), shown.Confirmed
-	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
-	if err != nil {
-		return nil, shown, err
-	}
-	if err := op.admit(answer, shown); err != nil {
-		answer.PIN.Wipe()
-		return nil, shown, err
-	}
-	return answer.PIN, shown, nil
-}
+// id is the card's identity.
+func (op *operation) id() token.CardID { return op.card.Identity.Card }
 
-// admit checks who gave the PIN and what it looks like.
-func (op *operation) admit(answer prompt.Answer, shown pinguard.Belief) error {
-	if answer.Source != prompt.SourcePrompt && !op.b.cfg.Virtual {
-		if !op.b.cfg.ProgramPINs {
-			return token.Errorf(token.KindPINSourceRefused, "the configuration does not allow it")
-		}
-		if shown.State != token.CardReady {
-			return token.Errorf(token.KindPINSourceRefused, "the last tries are kept for a person")
-		}
-	}
-	return answer.PIN.Check(op.card.Profile.PIN)
+// account is the secret that this operation spends tries of.
+func (op *operation) account(onCard token.Tries) pinguard.Account {
+	return accountOf(op.card, op.secret, onCard)
 }
 
 // useCard is everything that happens in one use of the card.
-func (op *operation) useCard(ctx context.Context, lease cardowner.Lease, pin *token.PIN, shown pinguard.Belief) error {
+func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
 	if err := op.noteLower(lease.OnCard); err != nil {
 		return err
 	}
-	if op.pin {
-		now := op.belief(lease.OnCard)
-		if now.Left == 0 {
-			return locked()
-		}
-		if now.Left < shown.Left {
-			return errFewerTries
+	op.b.noteFull(op.card, lease.OnCard)
+	if err := op.b.stops.check(op.id()); err != nil {
+		return err
+	}
+	if op.secret != 0 {
+		if err := op.stillAsShown(lease.OnCard); err != nil {
+			return err
 		}
 	}
 	if err := op.caller.check(); err != nil {
@@ -126,9 +110,9 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease, pin *to
 		return err
 	}
 	verdict, outcome := token.Verdict{}, error(nil)
-	if op.pin {
-		verdict, outcome = op.verify(ctx, lease, pin, attempt)
-		pin.Wipe()
+	if op.secret != 0 {
+		verdict, outcome = op.prove(ctx, lease, attempt)
+		op.entered.wipe()
 	}
 	if outcome == nil {
 		outcome = op.work(ctx, lease)
@@ -139,17 +123,29 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease, pin *to
 	return op.conclude(intent, attempt, verdict, outcome)
 }
 
+// stillAsShown refuses where the person was shown more tries than there are.
+func (op *operation) stillAsShown(onCard token.Tries) error {
+	acc := op.account(onCard)
+	if err := op.b.cfg.Guard.Admit(acc, op.entered.who); err != nil {
+		return err
+	}
+	if op.b.cfg.Guard.Belief(acc).Left < op.entered.shown.Left {
+		return errFewerTries
+	}
+	return nil
+}
+
 // intend is the first barrier: the try is spent and the intent recorded before
 // anything is sent to the card.
 func (op *operation) intend(onCard token.Tries) (intent audit.Record, attempt *token.Attempt, err error) {
 	rec := op.record
 	rec.Kind = audit.KindIntent
-	guard, id := op.b.cfg.Guard, op.card.Identity.Card
+	guard := op.b.cfg.Guard
 	intent, err = op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) (err error) {
-		if !op.pin {
+		if op.secret == 0 {
 			return guard.Mark(mark)
 		}
-		attempt, err = guard.Debit(id, token.SecretPIN, op.card.Profile.Limit, onCard, mark)
+		attempt, err = guard.Debit(op.account(onCard), op.entered.who, mark)
 		return err
 	})
 	if err != nil && attempt != nil {
@@ -158,35 +154,13 @@ func (op *operation) intend(onCard token.Tries) (intent audit.Record, attempt *t
 	return intent, attempt, err
 }
 
-// verify sends the PIN once and says what the verdict means.
-func (op *operation) verify(ctx context.Context, lease cardowner.Lease, pin *token.PIN, attempt *token.Attempt) (token.Verdict, error) {
-	verdict, err := lease.Verify(ctx, pin, attempt)
-	if err != nil { // nothing was sent; the try stays spent all the same
-		return token.Verdict{Cause: err}, token.NewError(token.KindInternal).Because(err)
-	}
-	if n, known := verdict.Tries.Count(); verdict.Kind == token.VerdictWrong && known && n == 0 {
-		verdict.Kind = token.VerdictBlocked
-	}
-	lease.Learn(verdict.Tries)
-	switch verdict.Kind {
-	case token.VerdictOK:
-		return verdict, nil
-	case token.VerdictWrong:
-		return verdict, token.NewError(token.KindPINWrong)
-	case token.VerdictBlocked:
-		lease.Learn(token.KnownTries(0))
-		if verdict.SW == 0 || verdict.SW>>8 == 0x63 { // the wrong PIN that used up the last try
-			return verdict, token.NewError(token.KindPINWrong)
-		}
-		return verdict, locked()
-	case token.VerdictNone:
-	}
-	return verdict, token.NewError(token.KindPINNoVerdict).Because(verdict.Cause)
-}
-
 // conclude is the second barrier: the verdict and the result are durable
-// before anybody is told.
+// before anybody is told. A stop that came meanwhile is looked for before it;
+// one that comes later waits until what is released has left.
 func (op *operation) conclude(intent audit.Record, attempt *token.Attempt, verdict token.Verdict, outcome error) error {
+	if outcome == nil && op.releases {
+		op.released, outcome = op.b.stops.release(op.id())
+	}
 	rec := op.record
 	rec.Kind, rec.Intent, rec.Outcome = audit.KindResult, intent.Sequence, audit.OutcomeOK
 	if outcome != nil {
@@ -194,14 +168,21 @@ func (op *operation) conclude(intent audit.Record, attempt *token.Attempt, verdi
 	}
 	guard := op.b.cfg.Guard
 	if attempt != nil {
-		after := guard.After(attempt, verdict.Kind, op.card.Profile.Limit, verdict.Tries)
+		before := guard.Belief(op.account(token.Tries{}))
+		after := guard.After(attempt, verdict)
 		rec.Tries = token.KnownTries(after.Left)
+		if after.Elsewhere && !before.Elsewhere {
+			rec.Detail = usedElsewhere
+		}
+	}
+	for _, w := range op.warnings {
+		rec.Detail += w.record()
 	}
 	written, err := op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
 		if attempt == nil {
 			return guard.Mark(mark)
 		}
-		return guard.Settle(attempt, verdict.Kind, mark)
+		return guard.Settle(attempt, verdict, mark)
 	})
 	op.done = intent.Sequence
 	if err != nil {
@@ -217,24 +198,22 @@ func (op *operation) conclude(intent audit.Record, attempt *token.Attempt, verdi
 	return outcome
 }
 
-// belief returns the tries left, given what the card says.
-func (op *operation) belief(onCard token.Tries) pinguard.Belief {
-	return op.b.cfg.Guard.Belief(op.card.Identity.Card, token.SecretPIN, op.card.Profile.Limit, onCard)
-}
+// usedElsewhere is what the log says of a card whose count is below ours.
+const usedElsewhere = "the card has fewer tries left than were counted here: it was used elsewhere"
 
-// noteLower takes over a count of the card that is below ours: somebody spent
-// tries elsewhere.
+// noteLower takes over a PIN count of the card that is below ours: somebody
+// spent tries elsewhere.
 func (op *operation) noteLower(onCard token.Tries) error {
-	guard, id, limit := op.b.cfg.Guard, op.card.Identity.Card, op.card.Profile.Limit
-	if !guard.IsLower(id, token.SecretPIN, limit, onCard) {
+	guard, acc := op.b.cfg.Guard, accountOf(op.card, token.SecretPIN, onCard)
+	if !guard.IsLower(acc) {
 		return nil
 	}
 	rec := audit.Record{
-		Kind: audit.KindEvent, Operation: "out-of-band", Card: id, Tries: onCard, Virtual: op.card.Virtual,
-		Detail: "the card has fewer tries left than were counted here: it was used elsewhere",
+		Kind: audit.KindEvent, Operation: "out-of-band", Card: op.id(), Tries: onCard, Virtual: op.card.Virtual,
+		Detail: usedElsewhere,
 	}
 	_, err := op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
-		_, err := guard.Lower(id, token.SecretPIN, limit, onCard, mark)
+		_, err := guard.Lower(acc, mark)
 		return err
 	})
 	return err
@@ -250,7 +229,9 @@ func (op *operation) refused(cause error) {
 	}
 }
 
-// locked is the answer when no tries are left.
-func locked() *token.Error {
-	return token.NewError(token.KindCardLocked).WithTries(token.KnownTries(0))
+// left lets a stop of the card go on that waits for what was released.
+func (op *operation) left() {
+	if op.released != nil {
+		op.released()
+	}
 }

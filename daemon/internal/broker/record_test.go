@@ -181,7 +181,7 @@ func TestASignatureThatNobodyGetsIsNotRecordedAsGiven(t *testing.T) {
 }
 
 // noKeys is a register that knows no card.
-type noKeys struct{}
+type noKeys struct{ registered }
 
 func (noKeys) Key(context.Context, token.KeyID) (token.Key, bool, error) {
 	return token.Key{}, false, nil

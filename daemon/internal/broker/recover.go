@@ -22,6 +22,11 @@ func (b *Broker) Recover(ctx context.Context, found pinguard.Recovery, start str
 	if err != nil {
 		return err
 	}
+	events, err := b.cfg.Log.Events(ctx)
+	if err != nil {
+		return err
+	}
+	b.stops.load(events)
 	for _, rec := range b.recoveryRecords(found, rows, intents, start) {
 		if _, err := b.ledger.barrier(rec, b.cfg.Guard.Mark); err != nil {
 			return err
@@ -43,6 +48,9 @@ func (b *Broker) recoveryRecords(found pinguard.Recovery, rows uint64, intents [
 	}
 	if found.Unreadable > 0 {
 		event("", "%d slots of the PIN-try journal are unreadable; each counts as a spent try of every card; the file is kept as %s", found.Unreadable, found.Kept)
+	}
+	if found.Copied != "" {
+		event("", "the state directory was copied or restored: %s; every card is held", found.Copied)
 	}
 	for _, d := range found.Dangling {
 		event(d.Card, "1 try unaccounted for: a crash came before the card's verdict on the %s; it counts as spent", d.Secret)

@@ -161,7 +161,7 @@ func TestATryWhoseIntentWasNotWrittenIsSpentAndSettled(t *testing.T) {
 	}
 	d.log.Fault = nil
 	b, guard, _, found := d.start(t)
-	if left := guard.Belief(card, token.SecretPIN, 10, token.Tries{}).Left; left != 9 || len(found.Dangling) != 0 {
+	if left := guard.Belief(pinguard.Account{Card: card, Secret: token.SecretPIN, Limit: 10, OnCard: token.Tries{}}).Left; left != 9 || len(found.Dangling) != 0 {
 		t.Errorf("%d tries left and %d without a verdict, want 9 and none", left, len(found.Dangling))
 	}
 	if err := b.Recover(t.Context(), found, "second"); err != nil {

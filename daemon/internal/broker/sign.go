@@ -45,7 +45,11 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 		return Signature{}, err
 	}
 	out := Signature{Warning: state}
-	op := b.operation(caller, card, "sign", key.PINPolicy != token.PINNever)
+	op := b.operation(caller, card, "sign")
+	if key.PINPolicy != token.PINNever {
+		op.secret, op.send = token.SecretPIN, sendVerify
+	}
+	op.releases = true
 	op.prompt.KeyLabel, op.prompt.DocumentCount = key.Label, 1
 	op.prompt.DocumentNames = []string{req.DocumentName}
 	op.record.Key, op.record.Algorithm = key.ID, req.Algorithm.String()
@@ -61,42 +65,24 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 		out.Bytes = sig
 		return nil
 	}
-	if err := op.run(ctx); err != nil {
+	err = op.run(ctx)
+	if err == nil {
+		err = caller.check()
+	}
+	if err != nil {
+		op.left()
 		return Signature{}, err
 	}
-	if err := caller.check(); err != nil {
-		return Signature{}, err
-	}
+	caller.afterSend(op.left)
 	out.Record = op.done
 	return out, nil
 }
 
-// VerifyPIN proves the PIN to the card once, and takes the right back.
-func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
-	card, err := b.cfg.Cards.Card(id)
-	if err != nil {
-		b.settle(ctx)
-		card, err = b.cfg.Cards.Card(id)
-	}
-	if err != nil {
-		return CardStatus{}, err
-	}
-	op := b.operation(caller, card, "verify", true)
-	op.work = func(context.Context, cardowner.Lease) error { return nil }
-	if err := op.run(ctx); err != nil {
-		return CardStatus{}, err
-	}
-	if now, err := b.cfg.Cards.Card(id); err == nil { // else it was pulled right after
-		card = now
-	}
-	return b.cardStatus(card), nil
-}
-
 // operation prepares what all use cases of a card have in common.
-func (b *Broker) operation(caller Caller, card cardowner.Card, name string, pin bool) *operation {
+func (b *Broker) operation(caller Caller, card cardowner.Card, name string) *operation {
 	id := card.Identity.Card
 	return &operation{
-		b: b, caller: caller, card: card, pin: pin,
+		b: b, caller: caller, card: card,
 		prompt: prompt.Request{
 			Agent: caller.Agent, UID: caller.UID, Program: caller.Program, PID: caller.PID,
 			Ask: prompt.AskPIN, Card: id, Company: b.company(card), Purpose: name,

@@ -19,7 +19,10 @@ type Status struct {
 // CardStatus is a card that is inserted, with what is believed of its tries.
 type CardStatus struct {
 	cardowner.Card
+	State   token.CardState
 	PIN     pinguard.Belief
+	Unlock  pinguard.Belief
+	Stop    *Stop // nil unless stopped here
 	Company string
 }
 
@@ -69,11 +72,17 @@ func (b *Broker) change() (sequence uint64, cards, own <-chan struct{}) {
 }
 
 func (b *Broker) cardStatus(card cardowner.Card) CardStatus {
-	return CardStatus{
+	s := CardStatus{
 		Card:    card,
-		PIN:     b.cfg.Guard.Belief(card.Identity.Card, token.SecretPIN, card.Profile.Limit, card.OnCard),
+		PIN:     b.cfg.Guard.Belief(accountOf(card, token.SecretPIN, card.OnCard)),
+		Unlock:  b.cfg.Guard.Belief(accountOf(card, token.SecretUnlockCode, token.Tries{})),
 		Company: b.company(card),
 	}
+	s.State = pinguard.StateOf(s.PIN, s.Unlock)
+	if stop, stopped := b.stops.of(card.Identity.Card); stopped {
+		s.State, s.Stop = token.CardStoppedHere, &stop
+	}
+	return s
 }
 
 // company returns the company on the first certificate that names one.
@@ -84,4 +93,42 @@ func (b *Broker) company(card cardowner.Card) string {
 		}
 	}
 	return ""
+}
+
+// problem returns why nobody can sign with the card now, or nil.
+func (s CardStatus) problem() *token.Error {
+	switch s.State {
+	case token.CardStoppedHere:
+		return token.NewError(token.KindCardStoppedHere, "card", string(s.Identity.Card))
+	case token.CardDead:
+		return token.NewError(token.KindCardDead)
+	case token.CardLocked:
+		return locked()
+	case token.CardReady, token.CardLow, token.CardHeld:
+	}
+	return s.PIN.Refusal()
+}
+
+// locked is what is said of a card without tries.
+func locked() *token.Error {
+	return token.NewError(token.KindCardLocked).WithTries(token.KnownTries(0))
+}
+
+// Notices are what a person should know about the card, as entries of the
+// catalogue.
+func (s CardStatus) Notices() []*token.Error {
+	var all []*token.Error
+	id := s.Identity.Card
+	if s.Stop != nil {
+		all = append(all, token.NewError(token.KindCardStoppedHere, "card", string(id)))
+	}
+	for _, account := range []pinguard.Belief{s.PIN, s.Unlock} {
+		if err := account.Refusal(); err != nil {
+			all = append(all, err)
+		}
+	}
+	if s.PIN.Elsewhere {
+		all = append(all, token.NewError(token.KindUsedElsewhere))
+	}
+	return all
 }

@@ -46,10 +46,22 @@ type Config struct {
 	// CommandTimeout is how long one command to a card may take.
 	CommandTimeout time.Duration
 	Logger         *slog.Logger
+	// Uptime is the time since the PC was started, also while it slept; nil =
+	// the time since New.
+	Uptime func() time.Duration
 	// Met is called once for each card that was identified after an insertion,
 	// before the card shows in a Snapshot. An error leaves the card unusable.
 	Met func(context.Context, token.Identity, []token.Key) error
+	// Inserted is called after Met when a person put the card in: the reader
+	// was seen empty for a while before. A card that was there when the service
+	// or pcscd started, or a reader was plugged in, was not. nil = nobody asks.
+	Inserted func(context.Context, token.CardID) error
 }
+
+// emptyTime is how long a reader must have been watched before a card that
+// comes counts as inserted: right after a start pcscd shows readers empty whose
+// card it has not powered yet.
+const emptyTime = 3 * time.Second
 
 // Card is a card that is inserted and known.
 type Card struct {
@@ -126,6 +138,10 @@ type Owner struct {
 
 // New returns an Owner; it works once Run does.
 func New(cfg Config) *Owner {
+	if cfg.Uptime == nil {
+		began := time.Now()
+		cfg.Uptime = func() time.Duration { return time.Since(began) }
+	}
 	o := &Owner{
 		cfg: cfg, readers: map[string]*reader{}, seen: map[string]Reader{},
 		changed: make(chan struct{}),

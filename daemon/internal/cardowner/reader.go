@@ -23,9 +23,11 @@ type reader struct {
 	told  pcsc.ReaderState // the newest state handed over; of the watching goroutine
 
 	now     pcsc.ReaderState
-	met     bool         // now's card was probed
-	looks   int          // how often it failed
-	trouble *token.Error // of the newest use of the card
+	met     bool          // now's card was probed
+	since   time.Duration // uptime when watching this reader began, or began anew
+	person  bool          // a person put now's card in
+	looks   int           // how often it failed
+	trouble *token.Error  // of the newest use of the card
 	card    *Card
 	problem *token.Error // why there is no card although one is present
 	app     Application
@@ -119,6 +121,12 @@ func (r *reader) catchUp() {
 // update takes in what the reader holds now.
 func (r *reader) update(s pcsc.ReaderState) {
 	same := r.met && s.Present == r.now.Present && s.Insertion == r.now.Insertion
+	if !r.met || s.Epoch != r.now.Epoch {
+		r.since = r.owner.cfg.Uptime()
+	}
+	if !same {
+		r.person = s.Present && !r.now.Present && r.owner.cfg.Uptime()-r.since > emptyTime
+	}
 	r.now = s
 	if same {
 		r.publish(r.problem, false)
@@ -147,6 +155,9 @@ func (r *reader) meet() {
 	card, err := r.probe(ctx)
 	if err == nil {
 		err = r.owner.cfg.Met(ctx, card.Identity, card.Keys)
+	}
+	if err == nil && r.person && r.owner.cfg.Inserted != nil {
+		err = r.owner.cfg.Inserted(ctx, card.Identity.Card)
 	}
 	r.card = card
 	if err != nil {

@@ -23,7 +23,7 @@ func mark(t *testing.T, g *Guard, rows uint64) {
 func TestAnUnreadableSlotCountsOnceForEveryCardAlsoForOneNeverSeen(t *testing.T) {
 	path := t.TempDir()
 	g, _ := open(t, DirFS(path))
-	try(t, g, cardA, token.VerdictWrong) // slots 1 and 2
+	spend(t, g, cardA, token.VerdictWrong) // slots 1 and 2
 	mark(t, g, 7)
 	_ = g.Close()
 	name := filepath.Join(path, journalName)
@@ -57,7 +57,7 @@ func TestASlotWrittenOverIsFoundThoughItIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.used = 0
+	s.count.used = 0
 	forged, err := s.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestASlotThatIsMissingBehindAnUnreadableOneIsFound(t *testing.T) {
 func TestACompactionKeepsWhatCountsForCardsNeverSeen(t *testing.T) {
 	dir := DirFS(t.TempDir())
 	j := &journal{fs: dir, slots: 8, next: 1}
-	if err := j.replace([]slot{{kind: kindHeader, used: renewedUsed}}); err != nil {
+	if err := j.replace([]slot{{kind: kindHeader, count: count{used: renewedUsed}}}); err != nil {
 		t.Fatal(err)
 	}
 	_ = j.close()
@@ -98,7 +98,7 @@ func TestACompactionKeepsWhatCountsForCardsNeverSeen(t *testing.T) {
 func TestACompactionKeepsTheAttemptThatIsOpen(t *testing.T) {
 	dir := DirFS(t.TempDir())
 	g, _ := open(t, dir)
-	a, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{})
+	a, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestACompactionKeepsTheCountOfRowsBeforeItsBarrier(t *testing.T) {
 func TestTheCountOfRowsOutlivesARecovery(t *testing.T) {
 	dir := DirFS(t.TempDir())
 	g, _ := open(t, dir)
-	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{Rows: 5, Own: 1}); err != nil {
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{Rows: 5, Own: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3 {

@@ -18,6 +18,8 @@ type FS interface {
 	Rename(oldname, newname string) error
 	// SyncDir makes names durable.
 	SyncDir() error
+	// Inode returns the inode of the directory, 0 if it is not known.
+	Inode() uint64
 }
 
 // File is one file of an FS.
@@ -27,6 +29,8 @@ type File interface {
 	// Sync makes the contents durable (fdatasync).
 	Sync() error
 	Size() (int64, error)
+	// Inode returns the inode of the file, 0 if it is not known.
+	Inode() uint64
 	Close() error
 }
 
@@ -66,7 +70,31 @@ func (d DirFS) SyncDir() error {
 	return dir.Sync()
 }
 
+// Inode implements FS.
+func (d DirFS) Inode() uint64 {
+	info, err := os.Stat(string(d))
+	return inode(info, err)
+}
+
+// inode returns 0 for what cannot be looked at.
+func inode(info os.FileInfo, err error) uint64 {
+	if err != nil {
+		return 0
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return st.Ino
+}
+
 type osFile struct{ *os.File }
+
+// Inode implements File.
+func (f osFile) Inode() uint64 {
+	info, err := f.Stat()
+	return inode(info, err)
+}
 
 func (f osFile) Sync() error {
 	if err := syscall.Fdatasync(int(f.Fd())); err != nil {

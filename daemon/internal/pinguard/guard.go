@@ -34,6 +34,8 @@ const lowTries = 3
 type Config struct {
 	FS  FS               // where the journal lies
 	Now func() time.Time // wall clock; written down, never decided on
+	// Boot is the clock that waits are counted by; nil = [SystemBoot].
+	Boot func() Boot
 	// Records is the number of rows in the log. A journal that is missing
 	// although there are some, or that ends before them, is damage.
 	Records uint64
@@ -55,6 +57,7 @@ type Recovery struct {
 	Unreadable int        // slots that could not be read; each counts as a try
 	Kept       string     // name of the copy of a journal with unreadable slots
 	LastAudit  AuditMark  // of the newest slot
+	Copied     string     // why this is a copied state directory, or ""; every card is held
 }
 
 // Dangling is an attempt that a crash left without a verdict.
@@ -66,43 +69,39 @@ type Dangling struct {
 
 // Guard owns the journal. It is safe for concurrent use.
 type Guard struct {
-	now func() time.Time
+	now    func() time.Time
+	boot   func() Boot
+	opened Boot
 
 	mu      sync.Mutex // guards the fields that follow
 	journal *journal
-	counts  map[account]count
-	base    uint8 // tries that count as spent for cards never seen
-	broken  error // set once, by the first failed write
+	books   books
+	tries   map[uint64]try // attempts without a verdict, by number
+	broken  error          // set once, by the first failed write
 }
 
-// account is what tries are counted for.
-type account struct {
-	card   token.CardID
-	secret token.Secret
+// try is what must be known of an attempt when it is settled.
+type try struct {
+	who   Who
+	limit int
 }
-
-// count is the state of one account.
-type count struct {
-	used   uint8  // tries since the last success; blockedUsed = the card said blocked
-	silent uint8  // attempts in a row without a verdict
-	open   uint64 // number of the attempt without a verdict yet, or 0
-}
-
-// blockedUsed in count.used means: locked whatever the limit.
-const blockedUsed = 0xFF
 
 // Open reads the journal, or makes one. The error is a [*token.Error] of kind
 // KindJournalDamaged if it does not hold together, KindStateNotWritable if it
 // cannot be opened. It never changes a journal that it refuses.
 func Open(cfg Config) (*Guard, Recovery, error) {
-	g := &Guard{now: cfg.Now, counts: map[account]count{}}
+	g := &Guard{now: cfg.Now, boot: cfg.Boot, tries: map[uint64]try{}}
+	if g.boot == nil {
+		g.boot = SystemBoot
+	}
+	g.opened = g.boot()
 	j, found, err := openJournal(cfg.FS, cmp.Or(cfg.Slots, defaultSlots), cfg.Records)
 	if err != nil {
 		return nil, Recovery{}, err
 	}
-	g.journal = j
-	rec := Recovery{Unreadable: found.unreadable, LastAudit: found.audit}
-	g.base, g.counts = found.base, found.counts
+	g.journal, g.books = j, found.books
+	here := Origin{Machine: machine(), Dir: j.fs.Inode(), File: j.file.Inode()}
+	rec := Recovery{Unreadable: found.unreadable, LastAudit: found.audit, Copied: found.origin.moved(here)}
 	if found.unreadable > 0 {
 		rec.Kept, err = j.keepCopy(cfg.Now())
 		if err != nil {
@@ -116,186 +115,172 @@ func Open(cfg Config) (*Guard, Recovery, error) {
 }
 
 // settleDangling gives every open attempt the verdict "none", and rewrites a
-// journal that holds unreadable slots so that they are counted once.
+// journal that holds unreadable slots, so that they are counted once, or that
+// is a copy, so that this is noticed once.
 func (g *Guard) settleDangling(rec *Recovery) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for acc, c := range g.counts {
+	for acc, c := range g.books.counts {
 		if c.open == 0 {
 			continue
 		}
 		rec.Dangling = append(rec.Dangling, Dangling{acc.card, acc.secret, c.open})
-		next := c.settled(token.VerdictNone)
 		if err := g.makeRoom(rec.LastAudit); err != nil {
 			return err
 		}
-		s := g.slot(kindVerdict, acc, next, rec.LastAudit)
+		s := g.slot(kindVerdict, acc, c.settled(token.Verdict{}, Who{}, MaxLimit, g.opened.stamp()), rec.LastAudit)
 		s.attempt = c.open
 		if err := g.write(s); err != nil {
 			return err
 		}
-		g.counts[acc] = next
 	}
-	if rec.Unreadable > 0 {
+	if rec.Copied != "" {
+		g.books.hold()
+	}
+	if rec.Unreadable > 0 || rec.Copied != "" {
 		return g.compact(rec.LastAudit)
 	}
 	return nil
 }
 
-// Belief is what is known of the tries of one secret.
-type Belief struct {
-	Left      int             // tries left: the lower of our count and the card's
-	Confirmed bool            // the card itself gave the number; else "at most"
-	State     token.CardState // ready, low or locked
-	Limit     int             // min(MaxLimit, card profile)
-}
-
-// Belief returns min(limit-used, the card's own count). limit is the card
-// profile's; onCard is what the card said when it was last asked.
-func (g *Guard) Belief(card token.CardID, secret token.Secret, limit int, onCard token.Tries) Belief {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.belief(account{card, secret}, limit, onCard)
-}
-
-func (g *Guard) belief(acc account, limit int, onCard token.Tries) Belief {
-	return believe(g.count(acc), limit, onCard)
-}
-
-// believe returns min(limit - used, the card's own count).
-func believe(c count, limit int, onCard token.Tries) Belief {
-	b := Belief{Limit: min(limit, MaxLimit)}
-	b.Left = max(0, b.Limit-int(c.used))
-	if x, known := onCard.Count(); known {
-		b.Confirmed = x <= b.Left
-		b.Left = min(b.Left, x)
-	}
-	switch {
-	case b.Left == 0:
-		b.State = token.CardLocked
-	case b.Left <= lowTries:
-		b.State = token.CardLow
-	default:
-		b.State = token.CardReady
-	}
-	return b
-}
-
-// count returns the state of an account, also of one never seen.
-func (g *Guard) count(acc account) count {
-	if c, ok := g.counts[acc]; ok {
-		return c
-	}
-	return count{used: g.base}
-}
-
 // Debit spends a try, durably, and returns the permission to send the secret
-// once. It returns KindCardLocked if no tries are left, and
-// KindJournalUnavailable if the try could not be made durable.
-func (g *Guard) Debit(card token.CardID, secret token.Secret, limit int, onCard token.Tries, mark AuditMark) (*token.Attempt, error) {
+// once. It returns what [Guard.Admit] returns, and KindJournalUnavailable if
+// the try could not be made durable.
+func (g *Guard) Debit(acc Account, who Who, mark AuditMark) (*token.Attempt, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	acc := account{card, secret}
-	if g.belief(acc, limit, onCard).Left == 0 {
-		return nil, token.NewError(token.KindCardLocked).WithTries(token.KnownTries(0))
+	if err := g.admit(acc, who); err != nil {
+		return nil, err
 	}
-	c := g.count(acc)
+	c := g.books.of(acc.key())
 	if c.open != 0 {
-		return nil, token.NewError(token.KindInternal).Because(fmt.Errorf("attempt %d of %s has no verdict yet", c.open, card))
+		return nil, token.NewError(token.KindInternal).Because(fmt.Errorf("attempt %d of %s has no verdict yet", c.open, acc.Card))
 	}
 	if err := g.makeRoom(mark); err != nil {
 		return nil, err
 	}
-	next := count{used: c.used + 1, silent: c.silent, open: g.journal.next}
-	s := g.slot(kindDebit, acc, next, mark)
-	s.attempt = next.open
+	number := g.journal.next
+	s := g.slot(kindDebit, acc.key(), c.debited(who, number), mark)
+	s.attempt = number
 	if err := g.write(s); err != nil {
 		return nil, err
 	}
-	g.counts[acc] = next
-	return token.NewAttempt(card, secret, next.open), nil
+	g.tries[number] = try{who, acc.Limit}
+	return token.NewAttempt(acc.Card, acc.Secret, number), nil
 }
 
 // Settle records the card's verdict on an attempt, durably. Only an accepted
-// secret gives tries back.
-func (g *Guard) Settle(a *token.Attempt, kind token.VerdictKind, mark AuditMark) error {
+// secret gives tries back; an accepted unlock code gives back those of the PIN,
+// too. A verdict that counts fewer tries than we do lowers ours.
+func (g *Guard) Settle(a *token.Attempt, verdict token.Verdict, mark AuditMark) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	acc := account{a.Card(), a.Secret()}
-	c := g.count(acc)
-	if c.open != a.Number() {
+	made, open := g.tries[a.Number()]
+	if c := g.books.of(acc); !open || c.open != a.Number() {
 		return token.NewError(token.KindInternal).Because(fmt.Errorf("attempt %d of %s is not open", a.Number(), a.Card()))
 	}
 	if err := g.makeRoom(mark); err != nil {
 		return err
 	}
-	next := c.settled(kind)
-	s := g.slot(kindVerdict, acc, next, mark)
-	s.attempt, s.verdict = a.Number(), kind
+	s := g.slot(kindVerdict, acc, g.books.of(acc).settled(verdict, made.who, made.limit, g.boot().stamp()), mark)
+	s.attempt, s.verdict = a.Number(), verdict.Kind
 	if err := g.write(s); err != nil {
 		return err
 	}
-	g.counts[acc] = next
+	delete(g.tries, a.Number())
 	return nil
 }
 
 // After returns what will be believed once the attempt is settled with this
 // verdict, so that the log can say it in the same barrier.
-func (g *Guard) After(a *token.Attempt, kind token.VerdictKind, limit int, onCard token.Tries) Belief {
+func (g *Guard) After(a *token.Attempt, verdict token.Verdict) Belief {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return believe(g.count(account{a.Card(), a.Secret()}).settled(kind), limit, onCard)
-}
-
-// settled returns the count after a verdict (security model 2.7).
-func (c count) settled(kind token.VerdictKind) count {
-	switch kind {
-	case token.VerdictOK:
-		return count{}
-	case token.VerdictWrong:
-		return count{used: c.used}
-	case token.VerdictBlocked:
-		return count{used: blockedUsed}
-	case token.VerdictNone:
-	}
-	return count{used: c.used, silent: c.silent + 1}
+	made := g.tries[a.Number()]
+	c := g.books.of(account{a.Card(), a.Secret()}).settled(verdict, made.who, made.limit, g.boot().stamp())
+	return believe(c, Account{Limit: made.limit, OnCard: verdict.Tries})
 }
 
 // Lower records that a card's own count is below ours, durably: somebody used
 // tries elsewhere. It reports whether it was so.
-func (g *Guard) Lower(card token.CardID, secret token.Secret, limit int, onCard token.Tries, mark AuditMark) (bool, error) {
+func (g *Guard) Lower(acc Account, mark AuditMark) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	acc := account{card, secret}
-	if !g.isLower(acc, limit, onCard) {
+	if !g.isLower(acc) {
 		return false, nil
 	}
 	if err := g.makeRoom(mark); err != nil {
 		return false, err
 	}
-	x, _ := onCard.Count()
-	next := g.count(acc)
-	next.used = uint8(min(limit, MaxLimit) - x)
-	if x == 0 {
-		next.used = blockedUsed
-	}
-	if err := g.write(g.slot(kindLowered, acc, next, mark)); err != nil {
+	next := g.books.of(acc.key()).lowered(acc.Limit, acc.OnCard)
+	s := g.slot(kindLowered, acc.key(), next, mark)
+	if err := g.write(s); err != nil {
 		return false, err
 	}
-	g.counts[acc] = next
 	return true, nil
 }
 
 // IsLower reports whether the card's own count is below ours.
-func (g *Guard) IsLower(card token.CardID, secret token.Secret, limit int, onCard token.Tries) bool {
+func (g *Guard) IsLower(acc Account) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.isLower(account{card, secret}, limit, onCard)
+	return g.isLower(acc)
 }
 
-func (g *Guard) isLower(acc account, limit int, onCard token.Tries) bool {
-	x, known := onCard.Count()
-	return known && x < g.belief(acc, limit, token.Tries{}).Left
+func (g *Guard) isLower(acc Account) bool {
+	x, known := acc.OnCard.Count()
+	c := g.books.of(acc.key())
+	return known && x < believe(c, Account{Limit: acc.Limit}).Left
+}
+
+// Inserted records that a person took a card out and inserted it again,
+// durably, where that opens a gate; else it writes nothing. A caller must not
+// take a restart of pcscd or of the service for it.
+func (g *Guard) Inserted(card token.CardID, mark AuditMark) error {
+	return g.ofCard(kindInserted, card, mark)
+}
+
+// IsGated reports whether Inserted would open anything.
+func (g *Guard) IsGated(card token.CardID) bool {
+	return g.any(card, count.gated)
+}
+
+// Acknowledge records a person's word that the tries of a card may go on,
+// durably. An administrator's opens the gate, too, that otherwise an insertion
+// opens.
+func (g *Guard) Acknowledge(card token.CardID, administrator bool, mark AuditMark) error {
+	if administrator {
+		return g.ofCard(kindAdministrator, card, mark)
+	}
+	return g.ofCard(kindAcknowledged, card, mark)
+}
+
+// IsHeld reports whether Acknowledge would change anything.
+func (g *Guard) IsHeld(card token.CardID, administrator bool) bool {
+	return g.any(card, func(c count) bool { return c.held() || administrator && c.gated() })
+}
+
+// any reports whether one of the secrets of a card is so.
+func (g *Guard) any(card token.CardID, is func(count) bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for secret := token.SecretPIN; secret <= token.SecretAdminKey; secret++ {
+		if is(g.books.of(account{card, secret})) {
+			return true
+		}
+	}
+	return false
+}
+
+// ofCard writes a slot about all secrets of a card.
+func (g *Guard) ofCard(kind slotKind, card token.CardID, mark AuditMark) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.makeRoom(mark); err != nil {
+		return err
+	}
+	return g.write(g.slot(kind, account{card: card}, count{}, mark))
 }
 
 // Mark ties the journal to the log where no try is spent: signatures without
@@ -332,11 +317,11 @@ func (g *Guard) Close() error {
 func (g *Guard) slot(kind slotKind, acc account, c count, mark AuditMark) slot {
 	return slot{
 		kind: kind, secret: acc.secret, card: acc.card,
-		used: c.used, silent: c.silent, audit: mark, at: g.now().UnixNano(),
+		count: c, audit: mark, at: g.now().UnixNano(),
 	}
 }
 
-// write appends durably, or poisons; g.mu must be held.
+// write appends durably and takes the slot in, or poisons; g.mu must be held.
 func (g *Guard) write(s slot) error {
 	if g.broken == nil {
 		g.broken = g.journal.append(s)
@@ -344,6 +329,7 @@ func (g *Guard) write(s slot) error {
 	if g.broken != nil {
 		return token.NewError(token.KindJournalUnavailable).Because(g.broken)
 	}
+	g.books.apply(s)
 	return nil
 }
 
@@ -360,8 +346,8 @@ func (g *Guard) makeRoom(mark AuditMark) error {
 // compact writes the present counts to a new journal; g.mu must be held.
 func (g *Guard) compact(mark AuditMark) error {
 	if g.broken == nil {
-		slots := []slot{g.slot(kindHeader, account{}, count{used: g.base}, mark)}
-		for acc, c := range g.counts {
+		slots := []slot{g.slot(kindHeader, account{}, g.books.base, mark)}
+		for acc, c := range g.books.counts {
 			s := g.slot(kindSnapshot, acc, c, mark)
 			s.attempt = c.open
 			slots = append(slots, s)

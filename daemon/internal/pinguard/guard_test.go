@@ -18,6 +18,9 @@ const (
 	cardB = token.CardID("piv-bb")
 )
 
+// freely spends tries without the limits on who may.
+var freely = Who{Free: true}
+
 func wallClock() time.Time { return time.Unix(1_700_000_000, 0) }
 
 func open(t *testing.T, fsys FS) (*Guard, Recovery) {
@@ -31,19 +34,19 @@ func open(t *testing.T, fsys FS) (*Guard, Recovery) {
 }
 
 // try spends one try and settles it.
-func try(t *testing.T, g *Guard, card token.CardID, verdict token.VerdictKind) {
+func spend(t *testing.T, g *Guard, card token.CardID, verdict token.VerdictKind) {
 	t.Helper()
-	a, err := g.Debit(card, token.SecretPIN, 10, token.Tries{}, AuditMark{})
+	a, err := g.Debit(Account{card, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{})
 	if err != nil {
 		t.Fatalf("Debit: %v", err)
 	}
-	if err := g.Settle(a, verdict, AuditMark{}); err != nil {
+	if err := g.Settle(a, token.Verdict{Kind: verdict}, AuditMark{}); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
 }
 
 func left(g *Guard, card token.CardID) int {
-	return g.Belief(card, token.SecretPIN, 10, token.Tries{}).Left
+	return g.Belief(Account{card, token.SecretPIN, 10, token.Tries{}}).Left
 }
 
 func TestTenWrongLockAndRestartsChangeNothing(t *testing.T) {
@@ -53,16 +56,16 @@ func TestTenWrongLockAndRestartsChangeNothing(t *testing.T) {
 		if got, want := left(g, cardA), 10-i; got != want {
 			t.Fatalf("before try %d: left %d, want %d", i+1, got, want)
 		}
-		try(t, g, cardA, token.VerdictWrong)
+		spend(t, g, cardA, token.VerdictWrong)
 		if err := g.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	g, _ := open(t, dir)
-	if b := g.Belief(cardA, token.SecretPIN, 10, token.KnownTries(10)); b.Left != 0 || b.State != token.CardLocked {
+	if b := g.Belief(Account{cardA, token.SecretPIN, 10, token.KnownTries(10)}); b.Left != 0 || b.State != token.CardLocked {
 		t.Errorf("after ten wrong tries: %+v, want locked whatever the card says", b)
 	}
-	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.KnownTries(10), AuditMark{}); token.KindOf(err) != token.KindCardLocked {
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.KnownTries(10)}, freely, AuditMark{}); token.KindOf(err) != token.KindCardLocked {
 		t.Errorf("eleventh Debit: %v, want CARD_LOCKED", err)
 	}
 	if left(g, cardB) != 10 {
@@ -73,9 +76,9 @@ func TestTenWrongLockAndRestartsChangeNothing(t *testing.T) {
 func TestTheTenthTryMayStillBeRight(t *testing.T) {
 	g, _ := open(t, DirFS(t.TempDir()))
 	for range 9 {
-		try(t, g, cardA, token.VerdictWrong)
+		spend(t, g, cardA, token.VerdictWrong)
 	}
-	try(t, g, cardA, token.VerdictOK)
+	spend(t, g, cardA, token.VerdictOK)
 	if got := left(g, cardA); got != 10 {
 		t.Errorf("left %d after nine wrong and one right, want 10", got)
 	}
@@ -106,9 +109,9 @@ func TestBelief(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, _ := open(t, DirFS(t.TempDir()))
 			for range tt.wrong {
-				try(t, g, cardA, token.VerdictWrong)
+				spend(t, g, cardA, token.VerdictWrong)
 			}
-			b := g.Belief(cardA, token.SecretPIN, tt.limit, tt.onCard)
+			b := g.Belief(Account{cardA, token.SecretPIN, tt.limit, tt.onCard})
 			if b.Left != tt.left || b.Confirmed != tt.confirmed || b.State != tt.state {
 				t.Errorf("got %+v, want left %d confirmed %t state %d", b, tt.left, tt.confirmed, tt.state)
 			}
@@ -131,9 +134,9 @@ func TestVerdicts(t *testing.T) {
 			dir := DirFS(t.TempDir())
 			g, _ := open(t, dir)
 			for range 3 {
-				try(t, g, cardA, token.VerdictWrong)
+				spend(t, g, cardA, token.VerdictWrong)
 			}
-			try(t, g, cardA, tt.verdict)
+			spend(t, g, cardA, tt.verdict)
 			if got := left(g, cardA); got != tt.left {
 				t.Errorf("left %d, want %d", got, tt.left)
 			}
@@ -148,8 +151,8 @@ func TestVerdicts(t *testing.T) {
 
 func TestSecretsHaveTheirOwnTries(t *testing.T) {
 	g, _ := open(t, DirFS(t.TempDir()))
-	try(t, g, cardA, token.VerdictWrong)
-	if got := g.Belief(cardA, token.SecretUnlockCode, 10, token.Tries{}).Left; got != 10 {
+	spend(t, g, cardA, token.VerdictWrong)
+	if got := g.Belief(Account{cardA, token.SecretUnlockCode, 10, token.Tries{}}).Left; got != 10 {
 		t.Errorf("unlock tries left %d after a wrong PIN, want 10", got)
 	}
 }
@@ -157,7 +160,7 @@ func TestSecretsHaveTheirOwnTries(t *testing.T) {
 func TestAnAttemptLeftByACrashCountsAsSpent(t *testing.T) {
 	dir := DirFS(t.TempDir())
 	g, _ := open(t, dir)
-	a, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{Rows: 5, Own: 1})
+	a, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{Rows: 5, Own: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,21 +180,21 @@ func TestAnAttemptLeftByACrashCountsAsSpent(t *testing.T) {
 
 func TestSettleWantsTheOpenAttempt(t *testing.T) {
 	g, _ := open(t, DirFS(t.TempDir()))
-	a, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{})
+	a, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{}); err == nil {
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{}); err == nil {
 		t.Error("a second attempt was handed out while the first has no verdict")
 	}
-	if err := g.Settle(a, token.VerdictOK, AuditMark{}); err != nil {
+	if err := g.Settle(a, token.Verdict{Kind: token.VerdictOK}, AuditMark{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Settle(a, token.VerdictOK, AuditMark{}); err == nil {
+	if err := g.Settle(a, token.Verdict{Kind: token.VerdictOK}, AuditMark{}); err == nil {
 		t.Error("an attempt was settled twice")
 	}
 	forged := token.NewAttempt(cardA, token.SecretPIN, 99)
-	if err := g.Settle(forged, token.VerdictOK, AuditMark{}); err == nil {
+	if err := g.Settle(forged, token.Verdict{Kind: token.VerdictOK}, AuditMark{}); err == nil {
 		t.Error("a forged attempt was settled")
 	}
 }
@@ -199,7 +202,7 @@ func TestSettleWantsTheOpenAttempt(t *testing.T) {
 func TestLowerTakesOverOnlyALowerCount(t *testing.T) {
 	dir := DirFS(t.TempDir())
 	g, _ := open(t, dir)
-	try(t, g, cardA, token.VerdictWrong)
+	spend(t, g, cardA, token.VerdictWrong)
 	for _, tt := range []struct {
 		onCard  token.Tries
 		lowered bool
@@ -212,7 +215,7 @@ func TestLowerTakesOverOnlyALowerCount(t *testing.T) {
 		{token.KnownTries(9), false, 4},
 		{token.KnownTries(0), true, 0},
 	} {
-		lowered, err := g.Lower(cardA, token.SecretPIN, 10, tt.onCard, AuditMark{})
+		lowered, err := g.Lower(Account{cardA, token.SecretPIN, 10, tt.onCard}, AuditMark{})
 		if err != nil || lowered != tt.lowered || left(g, cardA) != tt.left {
 			t.Errorf("card says %v: lowered %t left %d err %v, want %t %d", tt.onCard, lowered, left(g, cardA), err, tt.lowered, tt.left)
 		}
@@ -228,9 +231,9 @@ func TestACompactionKeepsEveryCount(t *testing.T) {
 	dir := DirFS(t.TempDir())
 	g, _ := open(t, dir)
 	for range 4 {
-		try(t, g, cardB, token.VerdictWrong)
+		spend(t, g, cardB, token.VerdictWrong)
 	}
-	a, err := g.Debit(cardA, token.SecretUnlockCode, 10, token.Tries{}, AuditMark{})
+	a, err := g.Debit(Account{cardA, token.SecretUnlockCode, 10, token.Tries{}}, freely, AuditMark{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,11 +243,11 @@ func TestACompactionKeepsEveryCount(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	try(t, g, cardA, token.VerdictWrong)
+	spend(t, g, cardA, token.VerdictWrong)
 	if g.journal.capacity != 64 || g.journal.next < before+202 {
 		t.Errorf("journal has %d slots and number %d: was it compacted?", g.journal.capacity, g.journal.next)
 	}
-	if err := g.Settle(a, token.VerdictWrong, AuditMark{}); err != nil {
+	if err := g.Settle(a, token.Verdict{Kind: token.VerdictWrong}, AuditMark{}); err != nil {
 		t.Errorf("settling an attempt from before the compaction: %v", err)
 	}
 	_ = g.Close()
@@ -252,7 +255,7 @@ func TestACompactionKeepsEveryCount(t *testing.T) {
 	if left(again, cardA) != 9 || left(again, cardB) != 6 || rec.Unreadable != 0 {
 		t.Errorf("left %d and %d, want 9 and 6; recovery %+v", left(again, cardA), left(again, cardB), rec)
 	}
-	if got := again.Belief(cardA, token.SecretUnlockCode, 10, token.Tries{}).Left; got != 9 {
+	if got := again.Belief(Account{cardA, token.SecretUnlockCode, 10, token.Tries{}}).Left; got != 9 {
 		t.Errorf("unlock tries left %d, want 9", got)
 	}
 }
@@ -264,12 +267,12 @@ func TestConcurrentDebitsOfManyCards(t *testing.T) {
 		wg.Go(func() {
 			card := token.CardID(fmt.Sprintf("piv-%d", i))
 			for range 5 {
-				a, err := g.Debit(card, token.SecretPIN, 10, token.Tries{}, AuditMark{})
+				a, err := g.Debit(Account{card, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if err := g.Settle(a, token.VerdictWrong, AuditMark{}); err != nil {
+				if err := g.Settle(a, token.Verdict{Kind: token.VerdictWrong}, AuditMark{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -287,7 +290,7 @@ func TestRenewStartsWithTheLastThreeTries(t *testing.T) {
 	path := t.TempDir()
 	dir := DirFS(path)
 	g, _ := open(t, dir)
-	try(t, g, cardA, token.VerdictOK)
+	spend(t, g, cardA, token.VerdictOK)
 	_ = g.Close()
 	if kept, err := Renew(dir, wallClock(), 0); !errors.Is(err, ErrHealthy) || kept != "" {
 		t.Fatalf("Renew of a journal in order: %q, %v; want ErrHealthy", kept, err)
@@ -310,7 +313,7 @@ func TestRenewStartsWithTheLastThreeTries(t *testing.T) {
 	if rec.Unreadable != 0 || left(g, cardA) != 3 || left(g, cardB) != 3 {
 		t.Errorf("left %d and %d, want 3; recovery %+v", left(g, cardA), left(g, cardB), rec)
 	}
-	try(t, g, cardA, token.VerdictOK)
+	spend(t, g, cardA, token.VerdictOK)
 	if left(g, cardA) != 10 || left(g, cardB) != 3 {
 		t.Errorf("left %d and %d after a success with A, want 10 and 3", left(g, cardA), left(g, cardB))
 	}
@@ -321,11 +324,11 @@ func TestAJournalThatWasCutIsRefused(t *testing.T) {
 	path := t.TempDir()
 	g, _ := open(t, DirFS(path))
 	for rows := uint64(1); rows <= 8; rows += 2 {
-		a, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{Rows: rows, Own: 1})
+		a, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{Rows: rows, Own: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := g.Settle(a, token.VerdictWrong, AuditMark{Rows: rows + 1, Own: 1}); err != nil {
+		if err := g.Settle(a, token.Verdict{Kind: token.VerdictWrong}, AuditMark{Rows: rows + 1, Own: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -366,7 +369,7 @@ func TestAFullJournalWithAnOpenAttemptIsCompactedAtTheStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{}); err != nil {
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{}); err != nil {
 		t.Fatal(err)
 	}
 	_ = g.Close()

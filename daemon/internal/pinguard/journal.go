@@ -35,10 +35,10 @@ type journal struct {
 
 // findings is what reading a journal yields.
 type findings struct {
-	base       uint8
-	counts     map[account]count
+	books
 	unreadable int
 	audit      AuditMark
+	origin     Origin // of the header
 }
 
 func damaged(format string, args ...any) *token.Error {
@@ -53,7 +53,7 @@ func openJournal(fsys FS, slots int, records uint64) (*journal, findings, error)
 		if records > 0 {
 			return nil, findings{}, damaged("it is missing, although the log has %d records", records)
 		}
-		empty := findings{counts: map[account]count{}}
+		empty := findings{books: newBooks()}
 		if err := j.replace([]slot{{kind: kindHeader}}); err != nil {
 			return nil, findings{}, token.Errorf(token.KindStateNotWritable, "the PIN-try journal cannot be made").Because(err)
 		}
@@ -86,7 +86,7 @@ func (f findings) fits(records uint64) error {
 // read folds all slots. Unreadable slots count as a try for every card;
 // anything that readable slots contradict is damage.
 func (j *journal) read() (findings, error) {
-	found := findings{counts: map[account]count{}}
+	found := findings{books: newBooks()}
 	size, err := j.file.Size()
 	if err != nil {
 		return found, damaged("its size cannot be read").Because(err)
@@ -110,6 +110,7 @@ func (j *journal) read() (findings, error) {
 		case err != nil && i == 0:
 			return found, damaged("its first slot is unreadable")
 		case err != nil:
+			found.unreadable++
 			found.spendForAll()
 			chained = false
 			j.next++
@@ -117,7 +118,11 @@ func (j *journal) read() (findings, error) {
 			if err := j.follows(s, i, chained); err != nil {
 				return found, err
 			}
-			found.fold(s)
+			found.apply(s)
+			found.audit = s.audit
+			if s.kind == kindHeader {
+				found.origin = s.origin
+			}
 			chained = true
 			j.next = s.sequence + 1
 		}
@@ -146,34 +151,6 @@ func (j *journal) follows(s slot, i int, chained bool) error {
 	return nil
 }
 
-// fold takes in one readable slot.
-func (f *findings) fold(s slot) {
-	f.audit = s.audit
-	switch s.kind {
-	case kindHeader:
-		f.base = s.used
-	case kindMark:
-	case kindDebit, kindSnapshot, kindVerdict, kindLowered:
-		c := count{used: s.used, silent: s.silent}
-		if s.kind == kindDebit || s.kind == kindSnapshot {
-			c.open = s.attempt
-		}
-		f.counts[account{s.card, s.secret}] = c
-	}
-}
-
-// spendForAll counts an unreadable slot: nobody can say whose try it was.
-func (f *findings) spendForAll() {
-	f.unreadable++
-	f.base++
-	for acc, c := range f.counts {
-		if c.used != blockedUsed {
-			c.used++
-		}
-		f.counts[acc] = c
-	}
-}
-
 func (j *journal) full() bool { return j.used >= j.capacity }
 
 // append writes one slot behind the newest and syncs it.
@@ -195,26 +172,28 @@ func (j *journal) append(s slot) error {
 	return nil
 }
 
-// replace puts a new file with these slots in the journal's place: written
+// replace puts a new file with these slots, the first of them the header, in
+// the journal's place: written
 // and synced under another name, renamed, directory synced. The numbers and
 // the chain go on.
 func (j *journal) replace(slots []slot) error {
 	capacity := max(j.slots, 2*len(slots))
 	image := make([]byte, capacity*slotSize)
+	f, err := j.fs.Create(newName)
+	if err != nil {
+		return fmt.Errorf("making a journal: %w", err)
+	}
+	slots[0].origin = Origin{Machine: machine(), Dir: j.fs.Inode(), File: f.Inode()}
 	next, prev := j.next, j.prev
 	for i, s := range slots {
 		s.sequence, s.prev = next, prev
 		b, err := s.encode()
 		if err != nil {
-			return err
+			return errors.Join(err, f.Close())
 		}
 		copy(image[i*slotSize:], b)
 		next++
 		prev = sha256.Sum256(b)
-	}
-	f, err := j.fs.Create(newName)
-	if err != nil {
-		return fmt.Errorf("making a journal: %w", err)
 	}
 	if err := j.install(f, image); err != nil {
 		return errors.Join(err, f.Close())

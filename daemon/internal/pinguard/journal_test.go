@@ -83,7 +83,7 @@ func TestADebitIsSyncedBeforeTheAttemptExists(t *testing.T) {
 	disk := &faultFS{FS: DirFS(t.TempDir())}
 	g, _ := open(t, disk)
 	disk.ops = nil
-	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{}); err != nil {
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{}); err != nil {
 		t.Fatal(err)
 	}
 	if len(disk.ops) != 2 || disk.ops[0] != "write" || disk.ops[1] != "sync" {
@@ -99,7 +99,7 @@ func TestAFailedWriteOrSyncPoisonsForEver(t *testing.T) {
 			g, _ := open(t, disk)
 			disk.ops, disk.failAt = nil, failAt
 			for i := range 3 {
-				a, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{})
+				a, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{})
 				if a != nil || token.KindOf(err) != token.KindJournalUnavailable {
 					t.Fatalf("Debit %d: %v, %v; want JOURNAL_UNAVAILABLE and no attempt", i, a, err)
 				}
@@ -125,7 +125,7 @@ func TestACrashInACompactionLosesNothing(t *testing.T) {
 		disk := &faultFS{FS: dir}
 		g, _ := open(t, disk)
 		for range 4 {
-			try(t, g, cardA, token.VerdictWrong)
+			spend(t, g, cardA, token.VerdictWrong)
 		}
 		disk.ops, disk.failAt = nil, failAt
 		g.mu.Lock()
@@ -147,11 +147,11 @@ func journalOf(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	g, _ := open(t, DirFS(dir))
-	try(t, g, cardA, token.VerdictWrong)
-	try(t, g, cardB, token.VerdictOK)
-	try(t, g, cardB, token.VerdictWrong)
-	try(t, g, cardA, token.VerdictWrong)
-	if _, err := g.Debit(cardA, token.SecretPIN, 10, token.Tries{}, AuditMark{}); err != nil {
+	spend(t, g, cardA, token.VerdictWrong)
+	spend(t, g, cardB, token.VerdictOK)
+	spend(t, g, cardB, token.VerdictWrong)
+	spend(t, g, cardA, token.VerdictWrong)
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{}); err != nil {
 		t.Fatal(err)
 	}
 	image, err := os.ReadFile(filepath.Join(dir, journalName))
@@ -256,7 +256,7 @@ func TestAStateDirectoryThatCannotBeWritten(t *testing.T) {
 }
 
 func FuzzSlot(f *testing.F) {
-	b, err := slot{kind: kindDebit, secret: token.SecretPIN, sequence: 7, attempt: 7, used: 3, card: cardA}.encode()
+	b, err := slot{kind: kindDebit, secret: token.SecretPIN, sequence: 7, attempt: 7, card: cardA, count: count{used: 3, users: []user{{1000, 1}}}}.encode()
 	if err != nil {
 		f.Fatal(err)
 	}

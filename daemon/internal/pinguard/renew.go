@@ -33,7 +33,7 @@ func Renew(fsys FS, now time.Time, records uint64) (kept string, err error) {
 		return "", fmt.Errorf("opening the old journal: %w", err)
 	}
 	j := &journal{fs: fsys, slots: defaultSlots, next: 1}
-	header := slot{kind: kindHeader, used: renewedUsed, at: now.UnixNano(), audit: AuditMark{Rows: records}}
+	header := slot{kind: kindHeader, count: count{used: renewedUsed}, at: now.UnixNano(), audit: AuditMark{Rows: records}}
 	if err := j.replace([]slot{header}); err != nil {
 		return kept, err
 	}

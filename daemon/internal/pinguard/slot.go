@@ -28,22 +28,27 @@ const (
 	kindVerdict  slotKind = 4 // what the card answered
 	kindLowered  slotKind = 5 // the card's own count was below ours
 	kindMark     slotKind = 6 // ties the journal to the log, no try
+	// Of all secrets of a card:
+	kindInserted      slotKind = 7 // it was inserted again
+	kindAcknowledged  slotKind = 8 // a person confirmed that tries may go on
+	kindAdministrator slotKind = 9 // an administrator did
 )
 
-// slot is one record. used and silent are the state after it, so that the
-// newest slot of an account says everything about it.
+// slot is one record. count is the state after it, so that the newest slot of
+// an account says everything about it; in a header it is that of cards never
+// seen.
 type slot struct {
 	kind     slotKind
 	secret   token.Secret
 	verdict  token.VerdictKind
 	sequence uint64
-	attempt  uint64 // number of the debit it belongs to, 0 = none
+	attempt  uint64 // number of the debit that it is or belongs to, 0 = none
 	audit    AuditMark
-	used     uint8
-	silent   uint8
 	at       int64 // Unix time in ns, for people only
 	prev     [sha256.Size]byte
 	card     token.CardID
+	count    count
+	origin   Origin // of a header
 }
 
 // Layout, little-endian. Bytes not named are zero.
@@ -59,10 +64,21 @@ const (
 	offOwn      = 32
 	offUsed     = 33
 	offSilent   = 34
+	offLost     = 35
+	offStreak   = 36
+	offFlags    = 37
+	offProgram  = 38
+	offUserLen  = 39
 	offAt       = 40
 	offPrev     = 48 // SHA-256 of the 512 bytes of the slot before
 	offCardLen  = 80
-	offCard     = 81
+	offCard     = 81  // maxCardID bytes
+	offBoot     = 212 // 16 bytes
+	offSince    = 228
+	offUsers    = 240 // maxUsers times uid (4 bytes) and tries
+	offMachine  = 400 // 16 bytes
+	offDir      = 416
+	offFile     = 424
 	offCRC      = 508 // CRC32C (RFC 3720 appendix B.4) of all bytes before
 )
 
@@ -78,8 +94,8 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // encode returns the slot's 512 bytes.
 func (s slot) encode() ([]byte, error) {
-	if len(s.card) > maxCardID {
-		return nil, fmt.Errorf("card identity of %d bytes does not fit a slot", len(s.card))
+	if len(s.card) > maxCardID || len(s.count.users) > maxUsers {
+		return nil, fmt.Errorf("card identity of %d bytes or %d users do not fit a slot", len(s.card), len(s.count.users))
 	}
 	b := make([]byte, slotSize)
 	copy(b[offMagic:], slotMagic)
@@ -88,13 +104,44 @@ func (s slot) encode() ([]byte, error) {
 	binary.LittleEndian.PutUint64(b[offSequence:], s.sequence)
 	binary.LittleEndian.PutUint64(b[offAttempt:], s.attempt)
 	binary.LittleEndian.PutUint64(b[offRows:], s.audit.Rows)
-	b[offOwn], b[offUsed], b[offSilent] = s.audit.Own, s.used, s.silent
+	b[offOwn] = s.audit.Own
 	binary.LittleEndian.PutUint64(b[offAt:], uint64(s.at))
 	copy(b[offPrev:], s.prev[:])
 	b[offCardLen] = byte(len(s.card))
 	copy(b[offCard:], s.card)
+	s.count.encode(b)
+	copy(b[offMachine:], s.origin.Machine[:])
+	binary.LittleEndian.PutUint64(b[offDir:], s.origin.Dir)
+	binary.LittleEndian.PutUint64(b[offFile:], s.origin.File)
 	binary.LittleEndian.PutUint32(b[offCRC:], crc32.Checksum(b[:offCRC], castagnoli()))
 	return b, nil
+}
+
+// encode writes a count into its slot, but for the open attempt, which has a
+// place of its own there.
+func (c count) encode(b []byte) {
+	b[offUsed], b[offSilent], b[offLost] = c.used, c.silent, c.lost
+	b[offStreak], b[offProgram], b[offFlags] = c.streak, c.program, c.flags
+	copy(b[offBoot:], c.last.boot[:])
+	binary.LittleEndian.PutUint64(b[offSince:], uint64(c.last.since))
+	b[offUserLen] = byte(len(c.users))
+	for i, u := range c.users {
+		binary.LittleEndian.PutUint32(b[offUsers+5*i:], u.uid)
+		b[offUsers+5*i+4] = u.tries
+	}
+}
+
+// decodeCount is the reverse of count.encode.
+func decodeCount(b []byte) count {
+	c := count{
+		used: b[offUsed], silent: b[offSilent], lost: b[offLost],
+		streak: b[offStreak], program: b[offProgram], flags: b[offFlags],
+		last: stamp{[16]byte(b[offBoot:]), int64(binary.LittleEndian.Uint64(b[offSince:]))},
+	}
+	for i := range min(int(b[offUserLen]), maxUsers) {
+		c.users = append(c.users, user{binary.LittleEndian.Uint32(b[offUsers+5*i:]), b[offUsers+5*i+4]})
+	}
+	return c
 }
 
 // decode reads a slot. Every bit of the 512 bytes counts: what encode would
@@ -112,12 +159,19 @@ func decode(b []byte) (slot, error) {
 		sequence: binary.LittleEndian.Uint64(b[offSequence:]),
 		attempt:  binary.LittleEndian.Uint64(b[offAttempt:]),
 		audit:    AuditMark{Rows: binary.LittleEndian.Uint64(b[offRows:]), Own: b[offOwn]},
-		used:     b[offUsed], silent: b[offSilent],
-		at:   int64(binary.LittleEndian.Uint64(b[offAt:])),
-		prev: [sha256.Size]byte(b[offPrev:]),
-		card: token.CardID(b[offCard : offCard+n]),
+		at:       int64(binary.LittleEndian.Uint64(b[offAt:])),
+		prev:     [sha256.Size]byte(b[offPrev:]),
+		card:     token.CardID(b[offCard : offCard+n]),
+		count:    decodeCount(b),
+		origin: Origin{
+			Machine: [16]byte(b[offMachine:]),
+			Dir:     binary.LittleEndian.Uint64(b[offDir:]), File: binary.LittleEndian.Uint64(b[offFile:]),
+		},
 	}
-	if again, err := s.encode(); err != nil || !bytes.Equal(again, b) || s.kind < kindHeader || s.kind > kindMark {
+	if s.kind == kindDebit || s.kind == kindSnapshot {
+		s.count.open = s.attempt
+	}
+	if again, err := s.encode(); err != nil || !bytes.Equal(again, b) || s.kind < kindHeader || s.kind > kindAdministrator {
 		return slot{}, errUnreadable
 	}
 	return s, nil

@@ -3,9 +3,7 @@ package rpc
 import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/inkan-project/inkan/daemon/internal/broker"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
-	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
 )
@@ -72,24 +70,4 @@ func (s *Server) protoCertificate(key token.Key) *inkanpb.Certificate {
 		NotBefore: timestamppb.New(facts.NotBefore), NotAfter: timestamppb.New(facts.NotAfter),
 		State: inkanpb.CertificateState(state),
 	}
-}
-
-// protoPIN converts what is believed of a PIN's tries.
-func protoPIN(b pinguard.Belief) *inkanpb.PinStatus {
-	left := clamp32(b.Left)
-	return &inkanpb.PinStatus{TriesLeft: &left, TriesKnown: b.Confirmed, Limit: clamp32(b.Limit)}
-}
-
-// protoCard converts a card.
-func (s *Server) protoCard(c broker.CardStatus) *inkanpb.CardStatus {
-	out := &inkanpb.CardStatus{
-		Id: string(c.Identity.Card), Serial: c.Serial, Application: c.Application, Reader: c.Reader,
-		State: inkanpb.CardState(c.PIN.State), Pin: protoPIN(c.PIN), Virtual: c.Virtual, Company: c.Company,
-	}
-	for _, k := range c.Keys {
-		if cert := s.protoCertificate(k); cert != nil {
-			out.Certificates = append(out.Certificates, cert)
-		}
-	}
-	return out
 }

@@ -54,12 +54,15 @@ func TestTheStatesOfCardAndCertificateAreBothShown(t *testing.T) {
 		begin.AddDate(2, 0, 0):  inkanpb.CertificateState_CERTIFICATE_STATE_EXPIRED,
 	} {
 		for card, want := range map[token.CardState]inkanpb.CardState{
-			token.CardReady:  inkanpb.CardState_CARD_STATE_READY,
-			token.CardLow:    inkanpb.CardState_CARD_STATE_LOW,
-			token.CardLocked: inkanpb.CardState_CARD_STATE_LOCKED,
+			token.CardReady:       inkanpb.CardState_CARD_STATE_READY,
+			token.CardLow:         inkanpb.CardState_CARD_STATE_LOW,
+			token.CardHeld:        inkanpb.CardState_CARD_STATE_HELD,
+			token.CardLocked:      inkanpb.CardState_CARD_STATE_LOCKED,
+			token.CardDead:        inkanpb.CardState_CARD_STATE_DEAD,
+			token.CardStoppedHere: inkanpb.CardState_CARD_STATE_STOPPED_HERE,
 		} {
 			shown := newServer(t, policy.Config{}, nil, now).protoCard(broker.CardStatus{
-				Card: cardowner.Card{Keys: []token.Key{key}}, PIN: pinguard.Belief{State: card},
+				Card: cardowner.Card{Keys: []token.Key{key}}, State: card,
 			})
 			if got := shown.GetCertificates(); shown.GetState() != want || len(got) != 1 || got[0].GetState() != certificate {
 				t.Errorf("at %v: shown as %v with %v, want %v and %v", now, shown.GetState(), got, want, certificate)

@@ -149,5 +149,9 @@ func caller(ctx context.Context) broker.Caller {
 	c, _ := peer.FromContext(ctx)
 	// Of several agents none is meant: no agent has such an id.
 	agent := strings.Join(metadata.ValueFromIncomingContext(ctx, agentKey), ",")
-	return broker.Caller{UID: c.UID, PID: c.PID, Program: c.Program, Agent: agent, Alive: c.Alive}
+	who := broker.Caller{UID: c.UID, PID: c.PID, Program: c.Program, Agent: agent, Alive: c.Alive}
+	if after, ok := ctx.Value(sentKey{}).(*afterSend); ok {
+		who.AfterSend = after.add
+	}
+	return who
 }

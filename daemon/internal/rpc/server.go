@@ -70,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(peer.Credentials()),
+		grpc.StatsHandler(sent{}),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(maxMessage),
@@ -83,6 +84,7 @@ func New(cfg Config) (*Server, error) {
 	inkanpb.RegisterStatusServiceServer(s.grpc, statusService{s: s})
 	inkanpb.RegisterSigningServiceServer(s.grpc, signingService{s: s})
 	inkanpb.RegisterCardServiceServer(s.grpc, cardService{s: s})
+	inkanpb.RegisterRegisterServiceServer(s.grpc, registerService{s: s})
 	inkanpb.RegisterAuditServiceServer(s.grpc, auditService{s: s})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	return s, nil

@@ -77,20 +77,6 @@ func (v signingService) Sign(ctx context.Context, req *inkanpb.SignRequest) (*in
 	return resp, nil
 }
 
-type cardService struct {
-	inkanpb.UnimplementedCardServiceServer
-	s *Server
-}
-
-// VerifyPin implements inkanpb.CardServiceServer.
-func (v cardService) VerifyPin(ctx context.Context, req *inkanpb.VerifyPinRequest) (*inkanpb.VerifyPinResponse, error) {
-	card, err := v.s.cfg.Broker.VerifyPIN(ctx, caller(ctx), token.CardID(req.GetCardId()))
-	if err != nil {
-		return nil, err
-	}
-	return &inkanpb.VerifyPinResponse{Pin: protoPIN(card.PIN)}, nil
-}
-
 // pageStart reads a page token of ours.
 func pageStart(pageToken string) (uint64, error) {
 	if pageToken == "" {

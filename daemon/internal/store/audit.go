@@ -15,7 +15,7 @@ var _ audit.Storage = (*Audit)(nil)
 // Audit is the storage of the log: an [audit.Storage].
 type Audit struct {
 	store                     *Store
-	tail, open                *sql.Stmt
+	tail, open, events        *sql.Stmt
 	list, listUID             *sql.Stmt
 	listNewest, listNewestUID *sql.Stmt
 }
@@ -36,6 +36,7 @@ func newAudit(ctx context.Context, s *Store) (*Audit, error) {
 	// Once at each start, from the table: its rows are chained, an index is not.
 	a.open = p.prepare(auditColumns + `NOT INDEXED WHERE kind = 'intent' AND sequence NOT IN
 		(SELECT intent FROM audit NOT INDEXED WHERE kind = 'result') ORDER BY sequence`)
+	a.events = p.prepare(auditColumns + "NOT INDEXED WHERE kind = 'event' ORDER BY sequence")
 	return a, p.err
 }
 
@@ -86,6 +87,11 @@ func (a *Audit) List(ctx context.Context, f audit.Filter) ([]audit.Row, error) {
 // OpenIntents implements audit.Storage.
 func (a *Audit) OpenIntents(ctx context.Context) ([]audit.Row, error) {
 	return readAll(ctx, a.open, scanAudit)
+}
+
+// Events implements audit.Storage.
+func (a *Audit) Events(ctx context.Context) ([]audit.Row, error) {
+	return readAll(ctx, a.events, scanAudit)
 }
 
 // scanAudit reads one row of the log.

@@ -82,6 +82,11 @@ func (m *Memory) List(ctx context.Context, f audit.Filter) ([]audit.Row, error) 
 	return rows[:min(len(rows), f.Limit)], ctx.Err()
 }
 
+// Events implements audit.Storage.
+func (m *Memory) Events(ctx context.Context) ([]audit.Row, error) {
+	return slices.DeleteFunc(m.Rows(), func(r audit.Row) bool { return r.Kind != audit.KindEvent }), ctx.Err()
+}
+
 // OpenIntents implements audit.Storage.
 func (m *Memory) OpenIntents(ctx context.Context) ([]audit.Row, error) {
 	rows := m.Rows()

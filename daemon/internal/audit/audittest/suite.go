@@ -30,7 +30,7 @@ func TestStorage(t *testing.T, load Load) {
 	t.Run("rows come back byte for byte", func(t *testing.T) { testRoundTrip(t, load) })
 	t.Run("a sequence cannot be there twice", func(t *testing.T) { testTwice(t, load) })
 	t.Run("filters select", func(t *testing.T) { testFilters(t, load) })
-	t.Run("intents without a result are open", func(t *testing.T) { testOpenIntents(t, load) })
+	t.Run("intents without a result are open, and events are found", func(t *testing.T) { testOpenIntents(t, load) })
 	t.Run("a read with a done context fails", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -110,7 +110,12 @@ func testOpenIntents(t *testing.T, load Load) {
 	}
 	rows[3].Kind, rows[3].Intent = audit.KindResult, 1
 	rows[7].Kind, rows[7].Intent = audit.KindResult, 5
-	got, err := load(t, rows).OpenIntents(t.Context())
+	storage := load(t, rows)
+	events, err := storage.Events(t.Context())
+	if diff := cmp.Diff([]uint64{2, 6}, sequences(events)); diff != "" || err != nil {
+		t.Errorf("Events() differs (-want +got), error %v:\n%s", err, diff)
+	}
+	got, err := storage.OpenIntents(t.Context())
 	if diff := cmp.Diff([]uint64{3, 7}, sequences(got)); diff != "" || err != nil {
 		t.Errorf("OpenIntents() differs (-want +got), error %v:\n%s", err, diff)
 	}

@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/token"
+)
+
+// Acknowledge ends the state held. A signer confirms in the trusted prompt. An
+// administrator gives a reason instead, and that opens the gate after three
+// wrong tries, too.
+func (b *Broker) Acknowledge(ctx context.Context, caller Caller, id token.CardID, administrator bool, reason string) (CardStatus, error) {
+	card, err := b.card(ctx, id)
+	if err != nil {
+		return CardStatus{}, err
+	}
+	if err := b.stops.check(id); err != nil {
+		return CardStatus{}, err
+	}
+	if !b.cfg.Guard.IsHeld(id, administrator) {
+		return CardStatus{}, token.NewError(token.KindCardNotHeld, "card", string(id))
+	}
+	if !administrator {
+		if err := b.confirmHeld(ctx, b.operation(caller, card, "acknowledge").prompt, b.cardStatus(card).PIN); err != nil {
+			return CardStatus{}, err
+		}
+	}
+	rec := caller.event("acknowledge", id, reason)
+	rec.Virtual = card.Virtual
+	_, err = b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
+		return b.cfg.Guard.Acknowledge(id, administrator, mark)
+	})
+	b.touch()
+	return b.cardStatus(card), err
+}
+
+// confirmHeld has a person type the number of tries left.
+func (b *Broker) confirmHeld(ctx context.Context, req prompt.Request, pin pinguard.Belief) error {
+	req.Ask, req.Reason, req.Confirmation = prompt.AskNothing, prompt.ReasonHeld, strconv.Itoa(pin.Left)
+	req.Tries, req.TriesConfirmed = token.KnownTries(pin.Left), pin.Confirmed
+	answer, err := b.cfg.Prompter.Ask(ctx, req)
+	switch {
+	case err != nil:
+		return err
+	case answer.Source != prompt.SourcePrompt && !b.cfg.Virtual:
+		return token.Errorf(token.KindPINSourceRefused, "only a person may confirm this").InJapanese("人だけが確認できます")
+	case answer.Confirmation != req.Confirmation:
+		return token.NewError(token.KindConfirmationRefused)
+	}
+	return nil
+}
+
+// Inserted takes note that a person put a card in. It writes only where that
+// opens the gate after wrong tries.
+func (b *Broker) Inserted(_ context.Context, id token.CardID) error {
+	if !b.cfg.Guard.IsGated(id) {
+		return nil
+	}
+	rec := audit.Record{
+		Kind: audit.KindEvent, Operation: "inserted", Card: id,
+		Detail: "the card was inserted again after wrong tries",
+	}
+	_, err := b.ledger.barrier(rec, func(mark pinguard.AuditMark) error { return b.cfg.Guard.Inserted(id, mark) })
+	return err
+}
+
+// event is a record of something that a caller did to a card without it.
+func (c Caller) event(operation string, card token.CardID, detail string) audit.Record {
+	return audit.Record{
+		Kind: audit.KindEvent, Operation: operation, Card: card, Detail: detail,
+		HasUID: true, UID: c.UID, PID: c.PID, Program: c.Program,
+	}
+}

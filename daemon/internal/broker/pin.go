@@ -1,0 +1,176 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/prompt"
+	"github.com/inkan-project/inkan/token"
+)
+
+// Warning is something that a person should know although all went well: a
+// kind of the catalogue.
+type Warning token.Kind
+
+// DefaultUnlockCode means that the card took an unlock code that everybody knows.
+const DefaultUnlockCode = Warning(token.KindDefaultUnlockCode)
+
+// record is what the log says of it.
+func (w Warning) record() string {
+	if w == DefaultUnlockCode {
+		return "the unlock code is a factory default that everybody knows"
+	}
+	return string(w)
+}
+
+// VerifyPIN proves the PIN to the card once, and takes the right back.
+func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
+	op, err := b.pinOperation(ctx, caller, id, "verify")
+	if err != nil {
+		return CardStatus{}, err
+	}
+	op.secret, op.send = token.SecretPIN, sendVerify
+	return op.finish(ctx)
+}
+
+// ChangePIN gives the card a new PIN. The old one spends a try when it is
+// wrong.
+func (b *Broker) ChangePIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
+	op, err := b.pinOperation(ctx, caller, id, "change-pin")
+	if err != nil {
+		return CardStatus{}, err
+	}
+	op.secret, op.renews = token.SecretPIN, true
+	op.send = func(ctx context.Context, lease cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
+		return lease.ChangePIN(ctx, e.first, e.next, attempt)
+	}
+	return op.finish(ctx)
+}
+
+// Unlock gives the card a new PIN by its unlock code, which spends a try of its
+// own when it is wrong.
+func (b *Broker) Unlock(ctx context.Context, caller Caller, id token.CardID) (CardStatus, []Warning, error) {
+	op, err := b.pinOperation(ctx, caller, id, "unlock")
+	if err != nil {
+		return CardStatus{}, nil, err
+	}
+	op.secret, op.renews = token.SecretUnlockCode, true
+	op.prompt.Ask, op.prompt.Format = prompt.AskUnlockCode, op.card.Profile.UnlockCode
+	op.send = func(ctx context.Context, lease cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
+		wellKnown := false
+		for _, code := range op.card.Profile.DefaultUnlockCodes {
+			wellKnown = e.first.EqualText(code) || wellKnown
+		}
+		verdict, err := lease.Unlock(ctx, e.first, e.next, attempt)
+		if wellKnown && err == nil && verdict.Kind == token.VerdictOK {
+			op.warnings = append(op.warnings, DefaultUnlockCode)
+		}
+		return verdict, err
+	}
+	card, err := op.finish(ctx)
+	return card, op.warnings, err
+}
+
+// pinOperation prepares a use case that is about a card's secrets alone.
+func (b *Broker) pinOperation(ctx context.Context, caller Caller, id token.CardID, name string) (*operation, error) {
+	card, err := b.card(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	op := b.operation(caller, card, name)
+	op.work = func(context.Context, cardowner.Lease) error { return nil }
+	return op, nil
+}
+
+// card returns a card that is inserted.
+func (b *Broker) card(ctx context.Context, id token.CardID) (cardowner.Card, error) {
+	card, err := b.cfg.Cards.Card(id)
+	if err != nil {
+		b.settle(ctx)
+		card, err = b.cfg.Cards.Card(id)
+	}
+	return card, err
+}
+
+// finish runs the operation and returns the card as it is then.
+func (op *operation) finish(ctx context.Context) (CardStatus, error) {
+	if err := op.run(ctx); err != nil {
+		return CardStatus{}, err
+	}
+	if now, err := op.b.cfg.Cards.Card(op.id()); err == nil { // else it was pulled right after
+		op.card = now
+	}
+	return op.b.cardStatus(op.card), nil
+}
+
+func sendVerify(ctx context.Context, lease cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
+	return lease.Verify(ctx, e.first, attempt)
+}
+
+// prove sends the secret once and says what the verdict means.
+func (op *operation) prove(ctx context.Context, lease cardowner.Lease, attempt *token.Attempt) (token.Verdict, error) {
+	verdict, err := op.send(ctx, lease, op.entered, attempt)
+	if err != nil { // nothing was sent; the try stays spent all the same
+		return token.Verdict{Cause: err}, token.NewError(token.KindInternal).Because(err)
+	}
+	if n, known := verdict.Tries.Count(); verdict.Kind == token.VerdictWrong && known && n == 0 {
+		verdict.Kind = token.VerdictBlocked
+	}
+	op.learn(lease, verdict)
+	switch verdict.Kind {
+	case token.VerdictOK:
+		return verdict, nil
+	case token.VerdictWrong, token.VerdictBlocked:
+		return verdict, op.wrong(verdict)
+	case token.VerdictNone:
+	}
+	return verdict, op.noVerdict(verdict.Cause)
+}
+
+// learn takes in what the verdict says besides.
+func (op *operation) learn(lease cardowner.Lease, verdict token.Verdict) {
+	wrong := op.b.cfg.Wrong
+	switch {
+	case verdict.Kind == token.VerdictOK && op.renews: // an old mistake may be right now
+		wrong.Forget(op.id(), token.SecretPIN)
+	case verdict.Kind == token.VerdictWrong, verdict.Kind == token.VerdictBlocked && isCounted(verdict):
+		wrong.Add(op.id(), op.secret, op.entered.first)
+	}
+	switch {
+	case op.secret != token.SecretPIN:
+		lease.Learn(token.Tries{}) // of the PIN nothing is known any more
+	case verdict.Kind == token.VerdictBlocked:
+		lease.Learn(token.KnownTries(0))
+	default:
+		lease.Learn(verdict.Tries)
+	}
+}
+
+// isCounted reports whether the card said "wrong, none left" rather than only
+// that it is blocked: the secret itself was looked at.
+func isCounted(v token.Verdict) bool { return v.SW == 0 || v.SW>>8 == 0x63 }
+
+// wrong is the error for a secret that the card did not accept.
+func (op *operation) wrong(v token.Verdict) error {
+	looked := v.Kind == token.VerdictWrong || isCounted(v)
+	switch {
+	case op.secret == token.SecretUnlockCode && looked:
+		return token.NewError(token.KindUnlockCodeWrong)
+	case op.secret == token.SecretUnlockCode:
+		return token.NewError(token.KindCardDead)
+	case looked:
+		return token.NewError(token.KindPINWrong)
+	}
+	return token.NewError(token.KindCardLocked)
+}
+
+// noVerdict is the error for a card that did not say whether it accepts.
+func (op *operation) noVerdict(cause error) error {
+	if token.KindOf(cause) == token.KindNewPINRefused {
+		return cause
+	}
+	if op.renews {
+		return token.NewError(token.KindChangeUnknown).Because(cause)
+	}
+	return token.NewError(token.KindPINNoVerdict).Because(cause)
+}
