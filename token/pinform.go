@@ -1,5 +1,7 @@
 package token
 
+import "fmt"
+
 // Check returns a [*Error] of kind [KindPINMalformed] unless the PIN can be a
 // PIN of this format. The empty PIN is always refused: to a card it is a
 // question, not a PIN. The error never says which byte was wrong.
@@ -21,13 +23,13 @@ func (p *PIN) CheckNew(f PINFormat) error {
 	}
 	switch secret := p.bytes(); {
 	case isRow(secret, 0, 0):
-		return Errorf(KindNewPINRefused, "it repeats one character")
+		return Errorf(KindNewPINRefused, "it repeats one character").InJapanese("同じ文字の繰返し")
 	case isRow(secret, 1, 9), isRow(secret, -1, -9): // 9 to 0 and 0 to 9 go on
-		return Errorf(KindNewPINRefused, "it is a row up or down")
+		return Errorf(KindNewPINRefused, "it is a row up or down").InJapanese("連続した並び")
 	case isPairs(secret):
-		return Errorf(KindNewPINRefused, "it repeats pairs")
+		return Errorf(KindNewPINRefused, "it repeats pairs").InJapanese("2文字ずつの繰返し")
 	case p.isCommon():
-		return Errorf(KindNewPINRefused, "too many people use it")
+		return Errorf(KindNewPINRefused, "too many people use it").InJapanese("多くの人が使う番号")
 	}
 	return nil
 }
@@ -35,19 +37,35 @@ func (p *PIN) CheckNew(f PINFormat) error {
 func (p *PIN) checkForm(f PINFormat, kind Kind) error {
 	n := p.Len()
 	if n == 0 {
-		return Errorf(kind, "it is empty")
+		return Errorf(kind, "it is empty").InJapanese("空です")
 	}
 	ok := true
 	for _, b := range p.bytes() { // all of them: no early end to time
 		ok = f.Allowed(b) && ok
 	}
 	if !ok {
-		return Errorf(kind, "only %s are allowed", f.Charset)
+		return Errorf(kind, "only %s are allowed", f.Charset).InJapanese("使える文字: " + charsetInJapanese(f.Charset))
 	}
 	if n < f.MinLength || n > f.MaxLength { // after the characters: full-width ones have three bytes each
-		return Errorf(kind, "it must have %d to %d characters", f.MinLength, f.MaxLength)
+		return Errorf(kind, "it must have %d to %d characters", f.MinLength, f.MaxLength).
+			InJapanese(fmt.Sprintf("%d〜%d文字", f.MinLength, f.MaxLength))
 	}
 	return nil
+}
+
+// charsetInJapanese translates a [PINFormat]'s Charset, where it is known.
+func charsetInJapanese(name string) string {
+	switch name {
+	case "digits":
+		return "半角数字"
+	case "letters and digits":
+		return "半角英数字"
+	case "printable ASCII":
+		return "半角の英数字と記号"
+	case "printable ASCII and spaces":
+		return "半角の英数字、記号、空白"
+	}
+	return name
 }
 
 // isRow reports whether each character is so far from the one before it, where

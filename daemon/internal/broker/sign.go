@@ -99,16 +99,16 @@ func (b *Broker) operation(caller Caller, card cardowner.Card, name string) *ope
 // the state where it is worth a warning.
 func (b *Broker) usable(key token.Key) (token.CertificateState, error) {
 	if key.DecryptOnly {
-		return 0, token.Errorf(token.KindCertificateNotUsable, "its key is for decryption only")
+		return 0, token.Errorf(token.KindCertificateNotUsable, "its key is for decryption only").InJapanese("復号専用の鍵です")
 	}
 	_, state := b.Certificate(key)
 	switch state {
 	case token.CertificateNotYetValid:
-		return 0, token.Errorf(token.KindCertificateNotUsable, "it is not valid yet")
+		return 0, token.Errorf(token.KindCertificateNotUsable, "it is not valid yet").InJapanese("まだ有効期間前です")
 	case token.CertificateExpired:
-		return 0, token.Errorf(token.KindCertificateNotUsable, "it has expired")
+		return 0, token.Errorf(token.KindCertificateNotUsable, "it has expired").InJapanese("有効期限が切れています")
 	case token.CertificateSuspended, token.CertificateRevoked:
-		return 0, token.Errorf(token.KindCertificateNotUsable, "it is suspended or revoked")
+		return 0, token.Errorf(token.KindCertificateNotUsable, "it is suspended or revoked").InJapanese("休止または失効しています")
 	case token.CertificateGood:
 		return 0, nil
 	case token.CertificateExpiring, token.CertificateUnknown:
