@@ -43,8 +43,7 @@ func sentinels() map[string]error {
 		"CALLER_GONE": client.ErrCallerGone, "AUDIT_UNAVAILABLE": client.ErrAuditUnavailable,
 		"JOURNAL_UNAVAILABLE": client.ErrJournalUnavailable, "JOURNAL_DAMAGED": client.ErrJournalDamaged,
 		"STATE_IN_USE": client.ErrStateInUse, "STATE_NOT_WRITABLE": client.ErrStateNotWritable,
-		"CONFIG_INVALID": client.ErrConfigInvalid, "NO_READER_BACKEND": client.ErrNoReaderBackend,
-		"SHUTTING_DOWN": client.ErrShuttingDown, "INTERNAL": client.ErrInternal,
+		"CONFIG_INVALID": client.ErrConfigInvalid, "SHUTTING_DOWN": client.ErrShuttingDown, "INTERNAL": client.ErrInternal,
 		"DATABASE_DAMAGED": client.ErrDatabaseDamaged, "SERVICE_UNREACHABLE": client.ErrServiceUnreachable,
 		"CALL_ENDED": client.ErrCallEnded, "SOCKET_IN_USE": client.ErrSocketInUse, "SOCKET_NOT_USABLE": client.ErrSocketNotUsable,
 	}

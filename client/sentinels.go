@@ -52,7 +52,6 @@ var (
 	ErrStateInUse           error = reasonError(inkanpb.Reason_REASON_STATE_IN_USE)
 	ErrStateNotWritable     error = reasonError(inkanpb.Reason_REASON_STATE_NOT_WRITABLE)
 	ErrConfigInvalid        error = reasonError(inkanpb.Reason_REASON_CONFIG_INVALID)
-	ErrNoReaderBackend      error = reasonError(inkanpb.Reason_REASON_NO_READER_BACKEND)
 	ErrShuttingDown         error = reasonError(inkanpb.Reason_REASON_SHUTTING_DOWN)
 	ErrInternal             error = reasonError(inkanpb.Reason_REASON_INTERNAL)
 	ErrDatabaseDamaged      error = reasonError(inkanpb.Reason_REASON_DATABASE_DAMAGED)

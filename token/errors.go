@@ -51,7 +51,6 @@ const (
 	KindStateInUse           Kind = "STATE_IN_USE"
 	KindStateNotWritable     Kind = "STATE_NOT_WRITABLE"
 	KindConfigInvalid        Kind = "CONFIG_INVALID"
-	KindNoReaderBackend      Kind = "NO_READER_BACKEND"
 	KindShuttingDown         Kind = "SHUTTING_DOWN"
 	KindInternal             Kind = "INTERNAL"
 	KindDatabaseDamaged      Kind = "DATABASE_DAMAGED"

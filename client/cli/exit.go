@@ -102,7 +102,7 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		return exitNotFound
 	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
 		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
-		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_NO_READER_BACKEND, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
+		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
 		inkanpb.Reason_REASON_READER_IN_USE:
 		return exitCard

@@ -141,8 +141,6 @@ const (
 	Reason_REASON_STATE_NOT_WRITABLE Reason = 5005
 	// The configuration is not valid.
 	Reason_REASON_CONFIG_INVALID Reason = 5006
-	// No reader back end is built in yet.
-	Reason_REASON_NO_READER_BACKEND Reason = 5007
 	// The service is stopping. Nothing was begun.
 	Reason_REASON_SHUTTING_DOWN Reason = 5008
 	// A bug in Inkan.
@@ -223,7 +221,6 @@ var (
 		5004: "REASON_STATE_IN_USE",
 		5005: "REASON_STATE_NOT_WRITABLE",
 		5006: "REASON_CONFIG_INVALID",
-		5007: "REASON_NO_READER_BACKEND",
 		5008: "REASON_SHUTTING_DOWN",
 		5009: "REASON_INTERNAL",
 		5010: "REASON_DATABASE_DAMAGED",
@@ -289,7 +286,6 @@ var (
 		"REASON_STATE_IN_USE":           5004,
 		"REASON_STATE_NOT_WRITABLE":     5005,
 		"REASON_CONFIG_INVALID":         5006,
-		"REASON_NO_READER_BACKEND":      5007,
 		"REASON_SHUTTING_DOWN":          5008,
 		"REASON_INTERNAL":               5009,
 		"REASON_DATABASE_DAMAGED":       5010,
@@ -443,7 +439,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*η\x01\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xa2\xb5\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
@@ -503,8 +499,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x16REASON_JOURNAL_DAMAGED\x10\x8b'\x1a\x9b\x04\xba\xeb\x18\x96\x04\b\x0f\x12bThe PIN-try journal is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1axKeep a copy of the state directory. Then run: inkand journal renew --state DIR (every card starts with at most 3 tries).\"\x7f暗証番号の試行記録が壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*\xb2\x01状態ディレクトリの写しを取ってから inkand journal renew --state DIR を実行してください(各カードの残り回数は最大3回から始まります)。\x12\xa4\x02\n" +
 	"\x13REASON_STATE_IN_USE\x10\x8c'\x1a\x89\x02\xba\xeb\x18\x84\x02\b\t\x12BAnother inkand already uses the state directory {path} ({detail}).\x1a(Use the one that runs, or stop it first.\"N別のinkandが状態ディレクトリ {path} を使用中です({detail})。*B動作中のinkandを使うか、先に停止してください。\x12\xe3\x02\n" +
 	"\x19REASON_STATE_NOT_WRITABLE\x10\x8d'\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x124The state directory {path} cannot be used: {detail}.\x1aQGive a directory that belongs to inkand's user and that nobody else can write to.\"?状態ディレクトリ {path} を使えません({detail})。*oinkandのユーザが所有し、他の人が書き込めないディレクトリを指定してください。\x12\xa3\x02\n" +
-	"\x15REASON_CONFIG_INVALID\x10\x8e'\x1a\x86\x02\xba\xeb\x18\x81\x02\b\x03\x12)The configuration is not valid: {detail}.\x1aFCorrect the file and try it with: inkand --check-config --config FILE.\".設定が正しくありません({detail})。*Zファイルを直し、inkand --check-config --config FILE で確認してください。\x12\xcb\x02\n" +
-	"\x18REASON_NO_READER_BACKEND\x10\x8f'\x1a\xab\x02\xba\xeb\x18\xa6\x02\b\f\x12JThis inkand has no reader back end yet: only the virtual card can be used.\x1a)Start it with --virtual to try Inkan out.\"oこのinkandには、まだリーダを扱う部分がありません。仮想カードだけが使えます。*:--virtual を付けて起動すると試用できます。\x12\xa1\x02\n" +
+	"\x15REASON_CONFIG_INVALID\x10\x8e'\x1a\x86\x02\xba\xeb\x18\x81\x02\b\x03\x12)The configuration is not valid: {detail}.\x1aFCorrect the file and try it with: inkand --check-config --config FILE.\".設定が正しくありません({detail})。*Zファイルを直し、inkand --check-config --config FILE で確認してください。\x12\xa1\x02\n" +
 	"\x14REASON_SHUTTING_DOWN\x10\x90'\x1a\x85\x02\xba\xeb\x18\x80\x02\b\n" +
 	"\x12@The service is stopping. Nothing was begun and no try was spent.\x1a\x1aTry again when it is back.\"iサービスは停止処理中です。何も行っておらず、残り回数も減っていません。*3再開後にもう一度操作してください。\x12\x9b\x02\n" +
 	"\x0fREASON_INTERNAL\x10\x91'\x1a\x84\x02\xba\xeb\x18\xff\x01\b\r\x12#Something went wrong inside inkand.\x1a?Report the code and the time; inkand's own log holds the cause.\"0inkandの内部でエラーが起きました。*cコードと時刻を添えて連絡してください。原因はinkandのログにあります。\x12\xcc\x03\n" +
@@ -516,7 +511,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xed\x03\xba\xeb\x18\xe8\x03\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。\x12\xd0\x02\n" +
 	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。\x12\xbb\x03\n" +
 	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\x99\x03\xba\xeb\x18\x94\x03\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。\x12\xe6\x03\n" +
-	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xc9\x03\xba\xeb\x18\xc4\x03\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。:W\n" +
+	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xc9\x03\xba\xeb\x18\xc4\x03\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。\"\x06\b\x8f'\x10\x8f'*\x18REASON_NO_READER_BACKEND:W\n" +
 	"\n" +
 	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorTextB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 

@@ -576,7 +576,7 @@ type ServiceStatus struct {
 	PinMemory string `protobuf:"bytes,4,opt,name=pin_memory,json=pinMemory,proto3" json:"pin_memory,omitempty"`
 	// How callers are told: "pidfd" or "uid only".
 	PeerCheck string `protobuf:"bytes,5,opt,name=peer_check,json=peerCheck,proto3" json:"peer_check,omitempty"`
-	// What is missing or wrong, as stable codes (INK-5007); empty = all well.
+	// What is missing or wrong, as stable codes (INK-5001); empty = all well.
 	Notices []*ServiceNotice `protobuf:"bytes,6,rep,name=notices,proto3" json:"notices,omitempty"`
 	// For a virtual card: its PIN and unlock code, said wherever it is shown.
 	VirtualHint string `protobuf:"bytes,7,opt,name=virtual_hint,json=virtualHint,proto3" json:"virtual_hint,omitempty"`
