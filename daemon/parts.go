@@ -71,7 +71,7 @@ func (c VirtualConfig) layout() (map[pivcard.Slot]pivcard.KeyType, error) {
 
 // applications are the kinds of card that inkand knows.
 func applications(profiles *cardprofile.Set) []cardowner.Application {
-	const name = "PIV"
+	const name = cardprofile.PIV
 	return []cardowner.Application{{
 		Name:    name,
 		Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For(name, atr, card) },

@@ -25,6 +25,14 @@ import (
 //go:embed shipped/*.toml
 var shipped embed.FS
 
+// PIV is the application of SP 800-73-5.
+const PIV = "PIV"
+
+// Applications returns the names that a profile may have as its application,
+// exactly so: a profile for another one would never be chosen, and whoever
+// wrote it would not be told.
+func Applications() []string { return []string{PIV} }
+
 // Bounds on a folder of profiles.
 const (
 	suffix      = ".toml"

@@ -231,6 +231,8 @@ func TestWhatIsNotUnderstoodIsRefusedWithItsPlace(t *testing.T) {
 		"a key twice":              {one("name = \"y\"\n" + good), "line 2"},
 		"no name":                  {one(strings.Replace(good, `"x"`, `""`, 1)), "name must have"},
 		"no application":           {one(strings.Replace(good, `"PIV"`, `""`, 1)), "application is missing"},
+		"unknown application":      {one(strings.Replace(good, `"PIV"`, `"OpenPGP"`, 1)), `x.toml: application = "OpenPGP" is not known; known: "PIV"`},
+		"lower-case application":   {one(strings.Replace(good, `"PIV"`, `"piv"`, 1)), `application = "piv" is not known; known: "PIV"`},
 		"no limit":                 {one(strings.Replace(good, "limit = 5\n", "", 1)), "limit = 0"},
 		"no unlock limit":          {one(strings.Replace(good, "unlock_limit = 4\n", "", 1)), "unlock_limit = 0"},
 		"limit of 16":              {one(strings.Replace(good, "limit = 5", "limit = 16", 1)), "limit = 16"},

@@ -99,13 +99,24 @@ func checkHead(f *file, _ *profile) error {
 	case f.Name == "" || len(f.Name) > maxName:
 		return fmt.Errorf("name must have 1 to %d characters", maxName)
 	case f.Application == "":
-		return errors.New("application is missing, for example \"PIV\"")
+		return fmt.Errorf("application is missing, for example %q", Applications()[0])
+	case !slices.Contains(Applications(), f.Application):
+		return fmt.Errorf("application = %q is not known; known: %s", f.Application, quoted(Applications()))
 	case f.Limit < 1 || f.Limit > maxLimit:
 		return fmt.Errorf("limit = %d is not within 1 and %d", f.Limit, maxLimit)
 	case f.UnlockLimit < 1 || f.UnlockLimit > maxLimit:
 		return fmt.Errorf("unlock_limit = %d is not within 1 and %d", f.UnlockLimit, maxLimit)
 	}
 	return nil
+}
+
+// quoted lists names for people.
+func quoted(names []string) string {
+	all := make([]string, 0, len(names))
+	for _, n := range names {
+		all = append(all, strconv.Quote(n))
+	}
+	return strings.Join(all, ", ")
 }
 
 func readMatches(f *file, p *profile) error {
