@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"strings"
 
@@ -42,8 +41,9 @@ const usage = `inkan-virtual-card is a virtual card in the virtual reader of pcs
 
 --state    the card's directory; made when absent. The card lives in it: keys,
            secrets, tries, and the truth log of what it saw (truth.jsonl).
---vpcd     where vsmartcard's vpcd waits for cards. It listens on every network
-           interface: give it a network namespace of its own.
+--vpcd     where vsmartcard's vpcd waits for cards, for example 127.0.0.1:35963.
+           It listens on every network interface: give it a network namespace
+           of its own.
 --keys     what a new card is made with; slots 9a 9c 9d 9e, types RSA-2048
            P-256 P-384. Default: ` + defaultKeys + `
 --profile  how a new card behaves: a name (%s)
@@ -72,7 +72,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return exitUsage
 	}
-	if err = run(ctx, s, stdout); err == nil {
+	if err = run(ctx, s, stdout, stderr); err == nil {
 		return exitOK
 	}
 	_, _ = fmt.Fprintln(stderr, "inkan-virtual-card:", err)
@@ -114,7 +114,7 @@ func parse(args []string, stdout, stderr io.Writer) (settings, error) {
 	case s.state == "" || s.address == "":
 		err = errors.New("--state and --vpcd are needed")
 	default:
-		_, _, err = net.SplitHostPort(s.address)
+		err = checkAddress(s.address)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "inkan-virtual-card: %v\n\n", err)
@@ -125,7 +125,7 @@ func parse(args []string, stdout, stderr io.Writer) (settings, error) {
 }
 
 // run opens the card and keeps it in the reader until ctx ends.
-func run(ctx context.Context, s settings, stdout io.Writer) (err error) {
+func run(ctx context.Context, s settings, stdout, stderr io.Writer) (err error) {
 	card, err := open(s)
 	if err != nil {
 		return err
@@ -133,7 +133,8 @@ func run(ctx context.Context, s settings, stdout io.Writer) (err error) {
 	defer func() { err = errors.Join(err, card.Close()) }()
 	_, _ = fmt.Fprintf(stdout, "仮想カード / virtual card: PIN %s, unlock code %s\ncard %x for vpcd at %s\n",
 		pivcard.DemoPIN, pivcard.DemoUnlockCode, card.GUID(), s.address)
-	if err := vpcd.Run(ctx, vpcd.Dialer(s.address), card); err != nil {
+	dial := announcer{dial: vpcd.Dialer(s.address), address: s.address, stderr: stderr}
+	if err := vpcd.Run(ctx, dial.connect, card); err != nil {
 		return fmt.Errorf("serving the card: %w", err)
 	}
 	return nil

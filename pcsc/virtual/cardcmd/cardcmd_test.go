@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -124,6 +125,88 @@ func TestProgramPutsTheCardInAndEndsInOrder(t *testing.T) {
 	}
 }
 
+func TestTheReaderIsWaitedForAloud(t *testing.T) {
+	const times = 3 // that the reader comes and goes
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	v := newVPCD(t)
+	address := v.address()
+	_ = v.listener.Close()
+	var out syncBuffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- cardcmd.Main(ctx, []string{"--state", filepath.Join(t.TempDir(), "card"), "--vpcd", address, "--keys", "9a=P-256"}, io.Discard, &out)
+	}()
+	waits, connected := "inkan-virtual-card: waiting for vpcd at "+address+": ", "inkan-virtual-card: connected to vpcd at "+address+"\n"
+	out.await(t, waits, 1)
+	for n := range times { // each time it is away it is said once, however often it is looked for
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = listener.Close()
+		out.await(t, connected, n+1)
+		_ = conn.Close()
+		out.await(t, waits, n+2)
+	}
+	cancel()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if got := strings.Count(out.String(), "\n"); got != 2*times+1 {
+		t.Errorf("%d lines, want %d:\n%s", got, 2*times+1, out.String())
+	}
+}
+
+// syncBuffer is what a running program has written so far.
+type syncBuffer struct {
+	mu      sync.Mutex // guards all
+	b       bytes.Buffer
+	written chan struct{} // closed at the next write
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.written != nil {
+		close(s.written)
+		s.written = nil
+	}
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// await waits until a text was written n times.
+func (s *syncBuffer) await(t *testing.T, line string, n int) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		s.mu.Lock()
+		if s.written == nil {
+			s.written = make(chan struct{})
+		}
+		written, now := s.written, s.b.String()
+		s.mu.Unlock()
+		if strings.Count(now, line) >= n {
+			return
+		}
+		select {
+		case <-written:
+		case <-deadline:
+			t.Fatalf("never written %d times: %q; so far:\n%s", n, line, now)
+		}
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -157,7 +240,14 @@ func TestExitCodes(t *testing.T) {
 		{"help", "--help", 0, "Exit codes"},
 		{"nothing", "", 64, "--state and --vpcd are needed"},
 		{"no reader", "--state " + path("x"), 64, "are needed"},
-		{"no port", "--state " + path("x") + " --vpcd here", 64, "port"},
+		{"no port", "--state " + path("x") + " --vpcd here", 64, `"here" is not HOST:PORT`},
+		{"no number", "--state " + path("x") + " --vpcd here:vpcd", 64, `port "vpcd" is not a number from 1 to 65535`},
+		{"port 0", "--state " + path("x") + " --vpcd here:0", 64, "1 to 65535"},
+		{"port 65536", "--state " + path("x") + " --vpcd 127.0.0.1:65536", 64, "1 to 65535"},
+		{"negative port", "--state " + path("x") + " --vpcd here:-1", 64, "1 to 65535"},
+		{"no host", "--state " + path("x") + " --vpcd :35963", 64, "neither a host name nor an IP address"},
+		{"no such name", "--state " + path("x") + " --vpcd http://here:35963", 64, "not HOST:PORT"},
+		{"strange host", "--state " + path("x") + " --vpcd ho!st:35963", 64, `"ho!st" is neither`},
 		{"unknown flag", "--pin 1", 64, "not defined"},
 		{"too much", "--state x --vpcd a:1 more", 64, `what is "more"`},
 		{"bad keys", "--state " + path("x") + " --vpcd a:1 --keys 9b=P-256", 64, "SLOT=TYPE"},
@@ -167,6 +257,7 @@ func TestExitCodes(t *testing.T) {
 		{"damaged", "--state " + path("damaged") + " --vpcd a:1", 65, "damaged"},
 		{"no directory", "--state " + file + " --vpcd a:1", 73, "directory"},
 		{"in use", "--state " + path("used") + " --vpcd a:1", 75, "in use"},
+		{"IPv6", "--state " + path("new6") + " --vpcd [::1]:1 --keys 9e=P-256", 0, "virtual card"},
 		{"stopped at once", "--state " + path("new") + " --vpcd 127.0.0.1:1 --keys 9e=P-256 --profile " + file, 0, "virtual card"},
 	}
 	for _, tt := range tests {

@@ -171,10 +171,14 @@ func Run(ctx context.Context, dial func(context.Context) (net.Conn, error), card
 	}
 }
 
+// dialTime is how long one attempt may take: a host that drops packets answers
+// nothing for minutes, and a reader that comes meanwhile would not be found.
+const dialTime = 3 * time.Second
+
 // Dialer returns a function for [Run] that connects to HOST:PORT.
 func Dialer(address string) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
+		d := net.Dialer{Timeout: dialTime}
 		conn, err := d.DialContext(ctx, "tcp", address)
 		if err != nil {
 			return nil, fmt.Errorf("connecting to the virtual reader: %w", err)
