@@ -39,6 +39,7 @@ var (
 	ErrNoCard               error = reasonError(inkanpb.Reason_REASON_NO_CARD)
 	ErrCardUnknown          error = reasonError(inkanpb.Reason_REASON_CARD_UNKNOWN)
 	ErrReaderInUse          error = reasonError(inkanpb.Reason_REASON_READER_IN_USE)
+	ErrVirtualRefused       error = reasonError(inkanpb.Reason_REASON_VIRTUAL_REFUSED)
 	ErrRequestInvalid       error = reasonError(inkanpb.Reason_REASON_REQUEST_INVALID)
 	ErrDigestLength         error = reasonError(inkanpb.Reason_REASON_DIGEST_LENGTH)
 	ErrAlgorithmRefused     error = reasonError(inkanpb.Reason_REASON_ALGORITHM_REFUSED)

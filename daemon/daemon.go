@@ -174,7 +174,7 @@ func runLocked(ctx context.Context, o Options) error {
 	cards := cardowner.New(cardowner.Config{
 		System: system, Applications: applications(profiles),
 		Idle: time.Duration(o.Config.Card.Idle), Hold: o.Config.Card.Hold == "always", Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
-		Logger: o.Logger, Met: o.met(rec.register), Uptime: func() time.Duration { return o.Boot().Since },
+		Logger: o.Logger, Admit: o.admit, Met: rec.register.Seen, Uptime: func() time.Duration { return o.Boot().Since },
 		Inserted: func(ctx context.Context, id token.CardID) error { return b.Inserted(ctx, id) },
 	})
 	if o.prompter == nil {
@@ -276,12 +276,10 @@ func (o Options) allowVirtual() bool {
 	return o.Virtual
 }
 
-// met registers a card before it can be used.
-func (o Options) met(known *register.Register) func(context.Context, token.Identity, []token.Key) error {
-	return func(ctx context.Context, id token.Identity, keys []token.Key) error {
-		if id.Virtual && !o.allowVirtual() {
-			return token.Errorf(token.KindCardFault, "it is a virtual card, and allow_virtual is false")
-		}
-		return known.Seen(ctx, id, keys)
+// admit refuses cards that are only software where the configuration does.
+func (o Options) admit(id token.Identity) error {
+	if id.Virtual && !o.allowVirtual() {
+		return token.NewError(token.KindVirtualRefused)
 	}
+	return nil
 }

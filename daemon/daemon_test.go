@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -282,8 +283,18 @@ func TestRootMayNotSignWithoutVirtual(t *testing.T) {
 		t.Errorf("Sign: %v, want CALLER_NOT_ALLOWED", err)
 	}
 	st, err := c.Status(t.Context())
-	if err != nil || len(st.GetReaders()) != 1 || len(st.GetCards()) != 0 || st.GetReaders()[0].GetProblem() == "" {
+	if err != nil || len(st.GetReaders()) != 1 || len(st.GetCards()) != 0 || st.GetReaders()[0].GetProblem() != "INK-2017" {
 		t.Errorf("status %v, %v: want the reader alone, and the virtual card refused", st, err)
+	}
+	if n := d.Truth().Commands[0xCB]; n > 2 { // GET DATA (SP 800-73-5 part 2 section 3.1.2): the CHUID, once more with extended length
+		t.Errorf("%d objects were read from a card that is refused", n)
+	}
+	steps, err := c.Diagnose(t.Context())
+	if err != nil || len(steps) == 0 {
+		t.Fatalf("Diagnose: %v, %v", steps, err)
+	}
+	if last := steps[len(steps)-1]; last.GetCode() != "INK-2017" || !strings.Contains(last.GetEn(), "allow_virtual") {
+		t.Errorf("doctor ends with %v, want INK-2017 and what to do", last)
 	}
 }
 

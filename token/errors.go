@@ -38,6 +38,7 @@ const (
 	KindNoCard               Kind = "NO_CARD"
 	KindCardUnknown          Kind = "CARD_UNKNOWN"
 	KindReaderInUse          Kind = "READER_IN_USE"
+	KindVirtualRefused       Kind = "VIRTUAL_REFUSED"
 	KindRequestInvalid       Kind = "REQUEST_INVALID"
 	KindDigestLength         Kind = "DIGEST_LENGTH"
 	KindAlgorithmRefused     Kind = "ALGORITHM_REFUSED"

@@ -49,6 +49,9 @@ type Config struct {
 	// Uptime is the time since the PC was started, also while it slept; nil =
 	// the time since New.
 	Uptime func() time.Duration
+	// Admit is asked when a card has just said who it is; an error leaves the
+	// card unusable and nothing more is read from it. nil admits every card.
+	Admit func(token.Identity) error
 	// Met is called once for each card that was identified after an insertion,
 	// before the card shows in a Snapshot. An error leaves the card unusable.
 	Met func(context.Context, token.Identity, []token.Key) error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,11 @@ func start(t *testing.T, system pcsc.System, timeout time.Duration) *cardowner.O
 
 func startWith(t *testing.T, system pcsc.System, timeout time.Duration, hold bool) *cardowner.Owner {
 	t.Helper()
+	return startAdmitting(t, system, timeout, hold, nil)
+}
+
+func startAdmitting(t *testing.T, system pcsc.System, timeout time.Duration, hold bool, admit func(token.Identity) error) *cardowner.Owner {
+	t.Helper()
 	profiles, err := cardprofile.Shipped()
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +59,8 @@ func startWith(t *testing.T, system pcsc.System, timeout time.Duration, hold boo
 			Open:    func(c pcsc.Card, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
 		}},
 		Idle: idle, Hold: hold, Retry: time.Second, CommandTimeout: timeout, Logger: slog.New(slog.DiscardHandler),
-		Met: func(context.Context, token.Identity, []token.Key) error { return nil },
+		Admit: admit,
+		Met:   func(context.Context, token.Identity, []token.Key) error { return nil },
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -297,6 +304,33 @@ func TestAnUnknownCardIsReportedAndLeftAlone(t *testing.T) {
 	}
 	if n := strange.commands(); n > 3 {
 		t.Errorf("an unknown card was sent %d commands", n)
+	}
+}
+
+func TestACardThatIsNotAdmittedIsOnlyIdentified(t *testing.T) {
+	const getData = 0xCB // SP 800-73-5 part 2 section 3.1.2
+	var objects atomic.Int32
+	system := virtual.New(virtual.Options{Before: func(_ string, command []byte) error {
+		if command[1] == getData {
+			objects.Add(1)
+		}
+		return nil
+	}})
+	if err := system.Insert(virtual.DefaultReader, newCard(t)); err != nil {
+		t.Fatal(err)
+	}
+	o := startAdmitting(t, system, time.Second, false, func(id token.Identity) error {
+		if !id.Virtual {
+			t.Error("the card in a virtual reader is not known as virtual")
+		}
+		return token.NewError(token.KindVirtualRefused)
+	})
+	r := await(t, o, func(r []cardowner.Reader) bool { return len(r) == 1 && r[0].Problem != nil })[0]
+	if r.Card != nil || r.Problem.Kind != token.KindVirtualRefused {
+		t.Errorf("reader %+v, want a card with problem VIRTUAL_REFUSED", r)
+	}
+	if n := objects.Load(); n > 2 { // the CHUID, once more with extended length
+		t.Errorf("%d objects were read", n)
 	}
 }
 
