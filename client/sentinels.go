@@ -40,6 +40,7 @@ var (
 	ErrCardUnknown          error = reasonError(inkanpb.Reason_REASON_CARD_UNKNOWN)
 	ErrReaderInUse          error = reasonError(inkanpb.Reason_REASON_READER_IN_USE)
 	ErrVirtualRefused       error = reasonError(inkanpb.Reason_REASON_VIRTUAL_REFUSED)
+	ErrPCSCDenied           error = reasonError(inkanpb.Reason_REASON_PCSC_DENIED)
 	ErrRequestInvalid       error = reasonError(inkanpb.Reason_REASON_REQUEST_INVALID)
 	ErrDigestLength         error = reasonError(inkanpb.Reason_REASON_DIGEST_LENGTH)
 	ErrAlgorithmRefused     error = reasonError(inkanpb.Reason_REASON_ALGORITHM_REFUSED)

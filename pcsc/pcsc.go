@@ -35,7 +35,8 @@ var (
 	ErrNoAnswer = errors.New("no answer from the card: outcome unknown")
 	// ErrTimeout means that the card did not answer before the deadline.
 	ErrTimeout = errors.New("card did not answer in time: outcome unknown")
-	// ErrDenied means that pcscd does not let this user in (polkit).
+	// ErrDenied means that pcscd does not let this user in: polkit, or, where it
+	// wraps an fs.PathError, the socket cannot be opened.
 	ErrDenied = errors.New("PC/SC service refuses this user")
 	// ErrUnresponsive means that what was inserted does not react: upside down,
 	// dirty, or no card.

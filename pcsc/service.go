@@ -1,6 +1,7 @@
 package pcsc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func (s *Service) asAbsent(err error) error {
 	switch {
 	case errors.Is(err, ErrNoService):
 		s.watch.refusals = 0
-		return err
+		return cmp.Or(shut(err), err)
 	case errors.Is(err, ErrDenied):
 		if s.watch.refusals++; s.watch.refusals > 1 {
 			return err

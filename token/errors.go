@@ -39,6 +39,7 @@ const (
 	KindCardUnknown          Kind = "CARD_UNKNOWN"
 	KindReaderInUse          Kind = "READER_IN_USE"
 	KindVirtualRefused       Kind = "VIRTUAL_REFUSED"
+	KindPCSCDenied           Kind = "PCSC_DENIED"
 	KindRequestInvalid       Kind = "REQUEST_INVALID"
 	KindDigestLength         Kind = "DIGEST_LENGTH"
 	KindAlgorithmRefused     Kind = "ALGORITHM_REFUSED"

@@ -31,7 +31,7 @@ type Cards interface {
 	Use(context.Context, token.CardID, func(context.Context, cardowner.Lease) error) error
 	Changed() (uint64, <-chan struct{})
 	// Service returns why readers cannot be reached at all, or nil.
-	Service() error
+	Service() *token.Error
 	// Settle waits until no card is being looked at, or ctx ends.
 	Settle(ctx context.Context)
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -42,14 +43,14 @@ type Step struct {
 	Keys        int
 }
 
-// Diagnose checks layer by layer what a signature needs, as far as that goes
-// without a PIN. It sends nothing to any card.
+// Diagnose checks layer by layer, from below, what a signature needs, as far as
+// that goes without a PIN. It sends nothing to any card.
 func (b *Broker) Diagnose(ctx context.Context) []Step {
 	b.settle(ctx)
 	s := b.Status(ctx)
 	steps := []Step{{Layer: LayerService, Result: StepOK}}
 	if err := b.cfg.Cards.Service(); err != nil {
-		steps = append(steps, failed(LayerPCSCD, "", token.NewError(token.KindPCSCUnavailable)))
+		steps = append(steps, failed(LayerPCSCD, "", err))
 		return append(steps, notReached(LayerReader, LayerCard, LayerApplication)...)
 	}
 	steps = append(steps, Step{Layer: LayerPCSCD, Result: StepOK})
@@ -57,37 +58,54 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 		steps = append(steps, failed(LayerReader, "", token.NewError(token.KindNoReader)))
 		return append(steps, notReached(LayerCard, LayerApplication)...)
 	}
-	present := 0
 	for _, r := range s.Readers {
 		steps = append(steps, Step{Layer: LayerReader, Result: StepOK, Subject: r.Name})
+	}
+	var inserted []cardowner.Reader
+	for _, r := range s.Readers {
 		if r.Present {
-			present++
-			steps = append(steps, Step{Layer: LayerCard, Result: StepOK, Subject: r.Name})
+			inserted = append(inserted, r)
+			steps = append(steps, cardStep(r))
 		}
 	}
-	if present == 0 {
+	if len(inserted) == 0 {
 		steps = append(steps, failed(LayerCard, "", token.NewError(token.KindNoCard)))
 		return append(steps, notReached(LayerApplication)...)
 	}
-	for _, r := range s.Readers {
-		switch {
-		case r.Card != nil && r.Trouble != nil:
-			steps = append(steps, failed(LayerCard, r.Name, r.Trouble))
-		case r.Card != nil && b.cardStatus(*r.Card).problem() != nil:
-			steps = append(steps, failed(LayerApplication, string(r.Card.Identity.Card), b.cardStatus(*r.Card).problem()))
-		case r.Card != nil:
-			steps = append(steps, Step{
-				Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),
-				Application: r.Card.Application, Keys: len(r.Card.Keys),
-			})
-		case r.Present && r.Problem == nil: // it is being looked at, for too long
-			steps = append(steps, failed(LayerApplication, r.Name, token.NewError(token.KindCardSilent)))
-		case r.Present:
-			steps = append(steps, failed(LayerApplication, r.Name, r.Problem))
-		}
+	for _, r := range inserted {
+		steps = append(steps, b.applicationStep(r))
 	}
 	return steps
 }
+
+// cardStep says whether the card in a reader can be used as a card.
+func cardStep(r cardowner.Reader) Step {
+	if r.Card != nil && r.Trouble != nil {
+		return failed(LayerCard, r.Name, r.Trouble)
+	}
+	return Step{Layer: LayerCard, Result: StepOK, Subject: r.Name}
+}
+
+// applicationStep says what is on the card in a reader.
+func (b *Broker) applicationStep(r cardowner.Reader) Step {
+	switch {
+	case cardStep(r).Result == StepFailed:
+		return Step{Layer: LayerApplication, Result: StepNotReached, Subject: r.Name}
+	case r.Card != nil && b.cardStatus(*r.Card).problem() != nil:
+		return failed(LayerApplication, string(r.Card.Identity.Card), b.cardStatus(*r.Card).problem())
+	case r.Card != nil:
+		return Step{
+			Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),
+			Application: r.Card.Application, Keys: len(r.Card.Keys),
+		}
+	case r.Problem == nil: // it is being looked at, for too long
+		return failed(LayerApplication, r.Name, token.NewError(token.KindCardSilent))
+	}
+	return failed(LayerApplication, r.Name, r.Problem)
+}
+
+// Service returns why readers cannot be reached at all, or nil.
+func (b *Broker) Service() *token.Error { return b.cfg.Cards.Service() }
 
 // Missing returns the lowest layer without which nothing can be signed.
 func (b *Broker) Missing(s Status) Layer {

@@ -71,7 +71,7 @@ func (r *reader) recheck() {
 func (r *reader) troubled(by *token.Error) {
 	if by != nil {
 		switch by.Kind {
-		case token.KindReaderInUse, token.KindCardSilent, token.KindCardRemoved, token.KindReaderFault, token.KindPCSCUnavailable:
+		case token.KindReaderInUse, token.KindCardSilent, token.KindCardRemoved, token.KindReaderFault, token.KindPCSCUnavailable, token.KindPCSCDenied:
 		default:
 			by = nil
 		}

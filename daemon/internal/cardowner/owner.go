@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -204,19 +205,22 @@ func (o *Owner) watchHealth(ctx context.Context, h healthy) {
 }
 
 // Service returns why readers cannot be reached at all, or nil.
-func (o *Owner) Service() error {
+func (o *Owner) Service() *token.Error {
 	o.mu.Lock()
 	started := o.started
 	o.mu.Unlock()
 	if !started {
-		return fmt.Errorf("it has not answered yet: %w", pcsc.ErrNoService)
+		return token.NewError(token.KindPCSCUnavailable) // it has not answered yet
 	}
 	h, ok := o.cfg.System.(healthy)
 	if !ok {
 		return nil
 	}
 	_, err := h.Health()
-	return err
+	if err == nil {
+		return nil
+	}
+	return o.fault(err)
 }
 
 // apply starts an owner for each new reader, tells the others what changed,
@@ -381,9 +385,17 @@ func (o *Owner) fault(err error) *token.Error {
 	case errors.Is(err, pcsc.ErrSharing):
 		return o.inUse(err)
 	case errors.Is(err, pcsc.ErrDenied):
-		return token.Errorf(kind, "pcscd does not let inkand's user in (polkit)").Because(err)
+		return token.NewError(token.KindPCSCDenied, "detail", barrier(err)).Because(err)
 	case errors.Is(err, pcsc.ErrUnresponsive):
 		return token.Errorf(token.KindCardFault, "it does not react: is it upside down, or dirty?").Because(err)
 	}
 	return token.Errorf(kind, "the reader did not do as asked").Because(err)
+}
+
+// barrier names what keeps inkand's user out of pcscd.
+func barrier(err error) string {
+	if socket, ok := errors.AsType[*fs.PathError](err); ok {
+		return socket.Path
+	}
+	return "polkit"
 }

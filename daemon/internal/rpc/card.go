@@ -187,13 +187,3 @@ func (s *Server) protoCard(c broker.CardStatus) *inkanpb.CardStatus {
 	}
 	return out
 }
-
-// Notice turns an entry of the catalogue into what status shows.
-func Notice(e *token.Error) *inkanpb.ServiceNotice {
-	reason := catalogue.Find(string(e.Kind))
-	text := func(lang string) string {
-		t := catalogue.In(lang, reason, e.Meta)
-		return t.Message + " " + t.Next
-	}
-	return &inkanpb.ServiceNotice{Code: catalogue.Code(reason), En: text("en"), Ja: text("ja")}
-}

@@ -82,6 +82,9 @@ func (s *Server) status(ctx context.Context, state broker.Status) *inkanpb.Statu
 	trusted := s.trusted(who)
 	out := &inkanpb.Status{Service: s.cfg.Service()}
 	out.Service.Missing = inkanpb.Layer(s.cfg.Broker.Missing(state))
+	if p := s.cfg.Broker.Service(); p != nil {
+		out.Service.Notices = append(out.Service.Notices, Notice(p))
+	}
 	for _, r := range state.Readers {
 		reader := &inkanpb.ReaderStatus{Name: r.Name, CardPresent: r.Present, Virtual: r.Virtual}
 		if trusted && r.Card != nil {
@@ -98,4 +101,14 @@ func (s *Server) status(ctx context.Context, state broker.Status) *inkanpb.Statu
 		}
 	}
 	return out
+}
+
+// Notice says a problem in the catalogue's words, on one line.
+func Notice(p *token.Error) *inkanpb.ServiceNotice {
+	reason := catalogue.Find(string(p.Kind))
+	text := func(lang string) string {
+		t := catalogue.In(lang, reason, p.Meta)
+		return t.Message + " " + t.Next
+	}
+	return &inkanpb.ServiceNotice{Code: catalogue.Code(reason), En: text("en"), Ja: text("ja")}
 }
