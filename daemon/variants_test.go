@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/inkan-project/inkan/client"
@@ -70,6 +71,25 @@ func TestEachKindOfCardSignsAndLocksAtItsLimit(t *testing.T) {
 				t.Errorf("the card saw %d wrong PINs, want %d", got, v.wrong)
 			}
 		})
+	}
+}
+
+func TestAnAnswerThatNoProfileKnowsIsNamedAndCountsAsATry(t *testing.T) {
+	d := startVariant(t, "no-count", "limit = 10")
+	for i := range 2 {
+		_, err := sign(d.Client(daemontest.PIN(fmt.Sprintf("00000%d", i))), d.Key("9a"))
+		e, ok := errors.AsType[*client.Error](err)
+		if !ok || !errors.Is(err, client.ErrPINNoVerdict) || e.TriesLeft != 9-i {
+			t.Fatalf("wrong PIN %d: %v, want PIN_NO_VERDICT with %d tries left", i+1, err, 9-i)
+		}
+		for _, lang := range []string{"en", "ja"} {
+			if message, next := e.In(lang); !strings.Contains(message, "6982") || !strings.Contains(next, `words.wrong = ["6982"]`) {
+				t.Errorf("in %s: %q, then %q: want the status word, and how a card profile teaches it", lang, message, next)
+			}
+		}
+	}
+	if got := d.Truth(); got.Verifies != 2 {
+		t.Errorf("the card saw %d PINs, want 2", got.Verifies)
 	}
 }
 

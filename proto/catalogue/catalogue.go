@@ -78,24 +78,46 @@ func entry(r inkanpb.Reason) *inkanpb.ErrorText {
 }
 
 // fill puts values into {placeholders}. One that has no value becomes "?": a
-// gap in a text must not look like a fact. Values are never filled again.
+// gap in a text must not look like a fact. A part in [[brackets]] is left out
+// when any of its placeholders has no value. Values are never filled again.
 func fill(template string, values map[string]string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(template, "[[")
+		part, after, closed := strings.Cut(rest, "]]")
+		if !found || !closed {
+			text, _ := fillAll(template, values)
+			return b.String() + text
+		}
+		text, _ := fillAll(before, values)
+		b.WriteString(text)
+		if text, whole := fillAll(part, values); whole {
+			b.WriteString(text)
+		}
+		template = after
+	}
+}
+
+// fillAll is fill without brackets; whole reports that each placeholder had a
+// value.
+func fillAll(template string, values map[string]string) (text string, whole bool) {
+	whole = true
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(template, "{")
 		b.WriteString(before)
 		if !found {
-			return b.String()
+			return b.String(), whole
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return b.String() + "{" + rest
+			return b.String() + "{" + rest, whole
 		}
-		if v, ok := values[name]; ok {
-			b.WriteString(v)
-		} else {
-			b.WriteString("?")
+		v, ok := values[name]
+		if !ok {
+			v, whole = "?", false
 		}
+		b.WriteString(v)
 		template = after
 	}
 }

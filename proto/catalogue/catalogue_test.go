@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -29,6 +30,11 @@ func TestEveryReasonIsComplete(t *testing.T) {
 		slices.Sort(ja)
 		if !slices.Equal(slices.Compact(en), slices.Compact(ja)) {
 			t.Errorf("%s: English names %v, Japanese %v", r, en, ja)
+		}
+		for _, lang := range []string{"en", "ja"} {
+			if text := In(lang, r, nil); strings.ContainsAny(text.Message+text.Next, "[]{}") {
+				t.Errorf("%s without values: %q", r, text)
+			}
 		}
 		if c := Status(r); c == codes.OK || c > codes.Unauthenticated {
 			t.Errorf("%s has gRPC code %v", r, c)
@@ -58,6 +64,11 @@ func TestFill(t *testing.T) {
 		"{c}":         "?",
 		"open {a":     "open {a",
 		"":            "",
+		"x[[ {a}]].":  "x 1.",
+		"x[[ {c}]].":  "x.",
+		"[[{a}{c}]]":  "",
+		"{c}[[y]][[z": "?y[[z",
+		"[[{b}]]{c}":  "{a}?",
 	} {
 		if got := fill(template, maps.Clone(values)); got != want {
 			t.Errorf("fill(%q) = %q, want %q", template, got, want)

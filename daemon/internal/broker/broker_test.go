@@ -106,6 +106,9 @@ func TestALostAnswerSpendsTheTryAndNothingIsSentAgain(t *testing.T) {
 	if token.KindOf(err) != token.KindPINNoVerdict || h.left() != 9 {
 		t.Errorf("Sign: %v, %d left; want PIN_NO_VERDICT and 9", err, h.left())
 	}
+	if e, ok := errors.AsType[*token.Error](err); ok && e.Meta["status_word"] != "" {
+		t.Errorf("a lost answer is told as %q", e.Meta["status_word"])
+	}
 	if got := h.truth(t).Verifies; got != 1 {
 		t.Errorf("the card saw %d VERIFYs, want 1", got)
 	}

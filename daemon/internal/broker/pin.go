@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
@@ -124,7 +125,7 @@ func (op *operation) prove(ctx context.Context, lease cardowner.Lease, attempt *
 		return verdict, op.wrong(verdict)
 	case token.VerdictNone:
 	}
-	return verdict, op.noVerdict(verdict.Cause)
+	return verdict, op.noVerdict(verdict)
 }
 
 // learn takes in what the verdict says besides.
@@ -165,12 +166,17 @@ func (op *operation) wrong(v token.Verdict) error {
 }
 
 // noVerdict is the error for a card that did not say whether it accepts.
-func (op *operation) noVerdict(cause error) error {
-	if token.KindOf(cause) == token.KindNewPINRefused {
-		return cause
+func (op *operation) noVerdict(v token.Verdict) error {
+	if token.KindOf(v.Cause) == token.KindNewPINRefused {
+		return v.Cause
 	}
+	kind := token.KindPINNoVerdict
 	if op.renews {
-		return token.NewError(token.KindChangeUnknown).Because(cause)
+		kind = token.KindChangeUnknown
 	}
-	return token.NewError(token.KindPINNoVerdict).Because(cause)
+	err := token.NewError(kind).Because(v.Cause)
+	if v.SW != 0 { // it answered, in a word that its card profile does not know
+		err = err.With("status_word", fmt.Sprintf("%04X", v.SW))
+	}
+	return err
 }

@@ -41,7 +41,8 @@ const (
 	// The PIN cannot be right by its form. No try was spent.
 	Reason_REASON_PIN_MALFORMED Reason = 1003
 	// The card gave no verdict on the PIN; the try counts as spent.
-	// Metadata: tries_left.
+	// Metadata: tries_left; status_word when it gave an answer that its card
+	// profile does not know.
 	Reason_REASON_PIN_NO_VERDICT Reason = 1004
 	// The person closed the prompt. No try was spent.
 	Reason_REASON_PROMPT_CANCELLED Reason = 1005
@@ -338,7 +339,8 @@ func (Reason) EnumDescriptor() ([]byte, []int) {
 }
 
 // ErrorText says what an error is, to people. Texts may hold {name}
-// placeholders that are filled from the ErrorInfo metadata of the same name.
+// placeholders that are filled from the ErrorInfo metadata of the same name. A
+// part in [[brackets]] counts only when all its placeholders have a value.
 type ErrorText struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The canonical gRPC code's number (google.rpc.Code).
@@ -449,14 +451,14 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xf4\xbf\x01\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xf0\xc3\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
 	"\x12REASON_CARD_LOCKED\x10\xea\a\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x12*The card is locked: no PIN tries are left.\x1aOUnlock the card with its unlock code, or ask the helpdesk of the card's issuer.\"<ICカードはロックされています(残り回数 0)。*~ロック解除コードでロックを解除するか、カード発行元のヘルプデスクに連絡してください。\x12\xee\x02\n" +
-	"\x14REASON_PIN_MALFORMED\x10\xeb\a\x1a\xd2\x02\xba\xeb\x18\xcd\x02\b\x03\x12>This cannot be a PIN of this card: {detail}. No try was spent.\x1aEEnter the PIN in half-width characters, as printed on the PIN notice.\"rこのICカードの暗証番号の形式ではありません({detail})。残り回数は減っていません。*N暗証番号通知書のとおり、半角文字で入力してください。\x12\xd0\x03\n" +
-	"\x15REASON_PIN_NO_VERDICT\x10\xec\a\x1a\xb3\x03\xba\xeb\x18\xae\x03\b\n" +
-	"\x12aThe card did not say whether the PIN is right. The try counts as spent. Tries left: {tries_left}.\x1aDLeave the card in the reader, look at the status, and try once more.\"\x98\x01暗証番号の照合結果をICカードから受け取れませんでした。1回使ったものとして数えます。残り回数: {tries_left}。*fカードをリーダに入れたまま状態を確認し、もう一度だけ試してください。\x12\xb6\x02\n" +
+	"\x14REASON_PIN_MALFORMED\x10\xeb\a\x1a\xd2\x02\xba\xeb\x18\xcd\x02\b\x03\x12>This cannot be a PIN of this card: {detail}. No try was spent.\x1aEEnter the PIN in half-width characters, as printed on the PIN notice.\"rこのICカードの暗証番号の形式ではありません({detail})。残り回数は減っていません。*N暗証番号通知書のとおり、半角文字で入力してください。\x12\xcc\a\n" +
+	"\x15REASON_PIN_NO_VERDICT\x10\xec\a\x1a\xaf\a\xba\xeb\x18\xaa\a\b\n" +
+	"\x12\xa9\x01The card did not say whether the PIN is right[[: its answer, status word {status_word}, is not known as \"wrong PIN\"]]. The try counts as spent. Tries left: {tries_left}.\x1a\xc8\x01Leave the card in the reader, look at the status, and try once more.[[ If the card answers {status_word} to every wrong PIN, a card profile with words.wrong = [\"{status_word}\"] teaches it to inkand.]]\"\x90\x02暗証番号の照合結果をICカードから受け取れませんでした[[(応答のステータスワード {status_word} は「暗証番号の誤り」として登録されていません)]]。1回使ったものとして数えます。残り回数: {tries_left}。*\x9b\x02カードをリーダに入れたまま状態を確認し、もう一度だけ試してください。[[暗証番号を誤るたびに {status_word} が返る場合は、カードプロファイルに words.wrong = [\"{status_word}\"] と書くとinkandに覚えさせられます。]]\x12\xb6\x02\n" +
 	"\x17REASON_PROMPT_CANCELLED\x10\xed\a\x1a\x97\x02\xba\xeb\x18\x92\x02\b\x01\x12.The PIN entry was cancelled. No try was spent.\x1a>Start the operation again when you are ready to enter the PIN.\"Z暗証番号の入力が取り消されました。残り回数は減っていません。*B入力できるときに、もう一度操作してください。\x12\xd0\x02\n" +
 	"\x15REASON_PROMPT_TIMEOUT\x10\xee\a\x1a\xb3\x02\xba\xeb\x18\xae\x02\b\t\x121Nobody entered the PIN in time. No try was spent.\x1aBStart the operation again and enter the PIN within the time shown.\"c時間内に暗証番号が入力されませんでした。残り回数は減っていません。*Nもう一度操作し、表示された時間内に入力してください。\x12\x84\x04\n" +
 	"\x13REASON_NO_PIN_AGENT\x10\xef\a\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\t\x12^There is nobody to ask for the PIN: no PIN agent is connected for this user. No try was spent.\x1ahRun the command at a terminal, or give the PIN with --pin-fd, or start the prompt agent of your session.\"\x9b\x01暗証番号を尋ねる相手がいません(このユーザのPINエージェントが接続していません)。残り回数は減っていません。*x端末で実行するか、--pin-fd で渡すか、セッションの入力プログラムを起動してください。\x12\xe2\x02\n" +
