@@ -36,7 +36,7 @@ func sentinels() map[string]error {
 		"SIGNATURE_CHECK_FAILED": client.ErrSignatureCheckFailed, "CERTIFICATE_NOT_USABLE": client.ErrCertificateNotUsable,
 		"NO_CERTIFICATE": client.ErrNoCertificate, "READER_FAULT": client.ErrReaderFault,
 		"PCSC_UNAVAILABLE": client.ErrPCSCUnavailable, "NO_READER": client.ErrNoReader, "NO_CARD": client.ErrNoCard,
-		"VIRTUAL_REFUSED": client.ErrVirtualRefused, "PCSC_DENIED": client.ErrPCSCDenied,
+		"CARD_DUPLICATE": client.ErrCardDuplicate, "VIRTUAL_REFUSED": client.ErrVirtualRefused, "PCSC_DENIED": client.ErrPCSCDenied,
 		"CARD_UNKNOWN": client.ErrCardUnknown, "READER_IN_USE": client.ErrReaderInUse,
 		"REQUEST_INVALID": client.ErrRequestInvalid, "DIGEST_LENGTH": client.ErrDigestLength,
 		"ALGORITHM_REFUSED": client.ErrAlgorithmRefused, "ALGORITHM_MISMATCH": client.ErrAlgorithmMismatch,

@@ -39,6 +39,7 @@ var (
 	ErrNoCard               error = reasonError(inkanpb.Reason_REASON_NO_CARD)
 	ErrCardUnknown          error = reasonError(inkanpb.Reason_REASON_CARD_UNKNOWN)
 	ErrReaderInUse          error = reasonError(inkanpb.Reason_REASON_READER_IN_USE)
+	ErrCardDuplicate        error = reasonError(inkanpb.Reason_REASON_CARD_DUPLICATE)
 	ErrVirtualRefused       error = reasonError(inkanpb.Reason_REASON_VIRTUAL_REFUSED)
 	ErrPCSCDenied           error = reasonError(inkanpb.Reason_REASON_PCSC_DENIED)
 	ErrRequestInvalid       error = reasonError(inkanpb.Reason_REASON_REQUEST_INVALID)

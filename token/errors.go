@@ -38,6 +38,7 @@ const (
 	KindNoCard               Kind = "NO_CARD"
 	KindCardUnknown          Kind = "CARD_UNKNOWN"
 	KindReaderInUse          Kind = "READER_IN_USE"
+	KindCardDuplicate        Kind = "CARD_DUPLICATE"
 	KindVirtualRefused       Kind = "VIRTUAL_REFUSED"
 	KindPCSCDenied           Kind = "PCSC_DENIED"
 	KindRequestInvalid       Kind = "REQUEST_INVALID"

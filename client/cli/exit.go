@@ -104,7 +104,8 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
 		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
-		inkanpb.Reason_REASON_READER_IN_USE, inkanpb.Reason_REASON_VIRTUAL_REFUSED, inkanpb.Reason_REASON_PCSC_DENIED:
+		inkanpb.Reason_REASON_READER_IN_USE, inkanpb.Reason_REASON_CARD_DUPLICATE,
+		inkanpb.Reason_REASON_VIRTUAL_REFUSED, inkanpb.Reason_REASON_PCSC_DENIED:
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
 		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,

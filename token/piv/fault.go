@@ -19,8 +19,12 @@ func (e transportError) Unwrap() error { return e.cause }
 
 // fault says what an error means to people. doing is the operation in
 // progress, lower-case, for example "signing". People get our words; the words
-// of the error itself are for the log.
+// of the error itself are for the log. An error that has them already, because
+// the connection refuses a command, stays as it is.
 func fault(doing string, err error) *token.Error {
+	if said, ok := errors.AsType[*token.Error](err); ok {
+		return said
+	}
 	because := fmt.Errorf("%s: %w", doing, err)
 	if status, ok := errors.AsType[apdu.StatusError](err); ok {
 		word := status.SW.String()

@@ -137,7 +137,7 @@ func (b *Broker) settle(ctx context.Context) {
 	b.cfg.Cards.Settle(ctx)
 }
 
-// Key returns a key of a card that is inserted, and that card.
+// Key returns a key of a card that is inserted and can be used, and that card.
 func (b *Broker) Key(ctx context.Context, id token.KeyID) (token.Key, cardowner.Card, error) {
 	key, card, err := b.keyNow(id)
 	if err != nil {
@@ -154,6 +154,9 @@ func (b *Broker) keyNow(id token.KeyID) (token.Key, cardowner.Card, error) {
 		}
 		for _, k := range r.Card.Keys {
 			if k.ID == id {
+				if r.Problem != nil {
+					return token.Key{}, cardowner.Card{}, r.Problem
+				}
 				return k, *r.Card, nil
 			}
 		}

@@ -80,10 +80,18 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 
 // cardStep says whether the card in a reader can be used as a card.
 func cardStep(r cardowner.Reader) Step {
-	if r.Card != nil && r.Trouble != nil {
+	switch {
+	case duplicate(r):
+		return failed(LayerCard, r.Name, r.Problem)
+	case r.Card != nil && r.Trouble != nil:
 		return failed(LayerCard, r.Name, r.Trouble)
 	}
 	return Step{Layer: LayerCard, Result: StepOK, Subject: r.Name}
+}
+
+// duplicate reports whether another card claims to be the one in this reader.
+func duplicate(r cardowner.Reader) bool {
+	return r.Problem != nil && r.Problem.Kind == token.KindCardDuplicate
 }
 
 // applicationStep says what is on the card in a reader.
@@ -115,15 +123,17 @@ func (b *Broker) Missing(s Status) Layer {
 	if len(s.Readers) == 0 {
 		return LayerReader
 	}
-	if len(s.Cards) > 0 {
-		return LayerNone
-	}
+	missing := LayerCard
 	for _, r := range s.Readers {
-		if r.Present {
-			return LayerApplication
+		switch {
+		case duplicate(r):
+		case r.Card != nil:
+			return LayerNone
+		case r.Present:
+			missing = LayerApplication
 		}
 	}
-	return LayerCard
+	return missing
 }
 
 func failed(layer Layer, subject string, problem *token.Error) Step {

@@ -210,6 +210,9 @@ func commandName(command []byte) string {
 	return ""
 }
 
+// secondReader is empty at first, and comes after the other by its name.
+const secondReader = virtual.DefaultReader + " second"
+
 func newHouse(t *testing.T, change func(*broker.Config)) *house {
 	t.Helper()
 	h := &house{events: &events{}, dir: t.TempDir()}
@@ -220,7 +223,7 @@ func newHouse(t *testing.T, change func(*broker.Config)) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = card.Close() })
-	h.reader = virtual.New(virtual.Options{After: func(_ string, command, _ []byte) error {
+	h.reader = virtual.New(virtual.Options{Readers: []string{virtual.DefaultReader, secondReader}, After: func(_ string, command, _ []byte) error {
 		if name := commandName(command); name != "" && h.events.add(name) != nil {
 			return pcsc.ErrNoAnswer
 		}

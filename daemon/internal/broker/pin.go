@@ -167,8 +167,10 @@ func (op *operation) wrong(v token.Verdict) error {
 
 // noVerdict is the error for a card that did not say whether it accepts.
 func (op *operation) noVerdict(v token.Verdict) error {
-	if token.KindOf(v.Cause) == token.KindNewPINRefused {
+	switch token.KindOf(v.Cause) {
+	case token.KindNewPINRefused, token.KindCardDuplicate: // the second was seen just in time
 		return v.Cause
+	default:
 	}
 	kind := token.KindPINNoVerdict
 	if op.renews {

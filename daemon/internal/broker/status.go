@@ -35,8 +35,10 @@ func (b *Broker) Status(ctx context.Context) Status {
 
 func (b *Broker) status(sequence uint64) Status {
 	s := Status{Sequence: sequence, Readers: b.cfg.Cards.Readers()}
+	listed := map[token.CardID]bool{} // cards that claim one identity count as one: their readers show it
 	for _, r := range s.Readers {
-		if r.Card != nil {
+		if r.Card != nil && !listed[r.Card.Identity.Card] {
+			listed[r.Card.Identity.Card] = true
 			s.Cards = append(s.Cards, b.cardStatus(*r.Card))
 		}
 	}

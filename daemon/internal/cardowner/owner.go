@@ -81,7 +81,7 @@ type Reader struct {
 	Name    string
 	Present bool // a card is inserted, known or not
 	Virtual bool
-	Card    *Card        // nil: none, or not usable
+	Card    *Card        // nil: none, or not known
 	Problem *token.Error // why the card inside is not usable, or nil
 	Busy    bool         // the card inside is being looked at
 	// Trouble is why the newest use of Card failed for its own or the reader's
@@ -134,9 +134,10 @@ type Owner struct {
 	mu      sync.Mutex // guards the fields that follow
 	readers map[string]*reader
 	seen    map[string]Reader
-	changes uint64        // so far
-	changed chan struct{} // closed at the next change
-	started bool          // the readers were looked at once
+	claims  map[string]token.CardID // who the card in a reader says that it is
+	changes uint64                  // so far
+	changed chan struct{}           // closed at the next change
+	started bool                    // the readers were looked at once
 	closed  bool
 }
 
@@ -148,6 +149,7 @@ func New(cfg Config) *Owner {
 	}
 	o := &Owner{
 		cfg: cfg, readers: map[string]*reader{}, seen: map[string]Reader{},
+		claims:  map[string]token.CardID{},
 		changed: make(chan struct{}),
 	}
 	o.patience, o.giveUp = context.WithCancel(context.Background())
@@ -233,6 +235,7 @@ func (o *Owner) apply(ctx context.Context, wg *sync.WaitGroup, states []pcsc.Rea
 			r.stop()
 			delete(o.readers, name)
 			delete(o.seen, name)
+			delete(o.claims, name)
 		}
 	}
 	for _, s := range states {
@@ -249,6 +252,7 @@ func (o *Owner) apply(ctx context.Context, wg *sync.WaitGroup, states []pcsc.Rea
 			seen := o.seen[s.Name]
 			seen.Busy = true
 			o.seen[s.Name] = seen
+			delete(o.claims, s.Name) // its own goroutine may be slow to hear of it
 		}
 		r.tell(s)
 	}
@@ -290,6 +294,9 @@ func (o *Owner) Readers() []Reader {
 	defer o.mu.Unlock()
 	all := make([]Reader, 0, len(o.seen))
 	for _, r := range o.seen {
+		if id, ok := o.claims[r.Name]; ok && r.Problem == nil {
+			r.Problem = o.duplicateLocked(id)
+		}
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b Reader) int {
@@ -326,10 +333,13 @@ func (o *Owner) notifyLocked() {
 	o.changed = make(chan struct{})
 }
 
-// Card returns the card with this identity, if it is inserted.
+// Card returns the card with this identity, if it is inserted, and only once.
 func (o *Owner) Card(id token.CardID) (Card, error) {
 	for _, r := range o.Readers() {
 		if r.Card != nil && r.Card.Identity.Card == id {
+			if r.Problem != nil {
+				return Card{}, r.Problem
+			}
 			return *r.Card, nil
 		}
 	}
@@ -346,10 +356,11 @@ type Lease struct {
 
 // Use lets f talk to a card. The card was reset and is the one asked for; it
 // is reset before Use returns, whatever f did. When ctx ends before f begins,
-// f is not called; once begun it is never interrupted.
+// f is not called; once begun it is never interrupted, but it gets no command
+// through to the card any more when another card claims the same identity.
 //
-// Errors are [*token.Error] of kind KindCardNotFound, KindCardChanged,
-// KindCardRemoved, KindCallEnded, KindReaderFault, KindShuttingDown or f's own.
+// Errors are [*token.Error] of kind KindCardNotFound, KindCardDuplicate,
+// KindCardChanged, KindCardRemoved, KindCallEnded, KindReaderFault, KindShuttingDown or f's own.
 func (o *Owner) Use(ctx context.Context, id token.CardID, f func(context.Context, Lease) error) error {
 	card, err := o.Card(id)
 	if err != nil {

@@ -48,6 +48,7 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 		if err != nil {
 			return nil, fmt.Errorf("identifying the card: %w", err)
 		}
+		r.owner.claim(r, id.Card)
 		id.Virtual = id.Virtual || r.now.Virtual
 		if err := r.owner.admit(id); err != nil {
 			return nil, err
@@ -91,7 +92,7 @@ func (r *reader) identify(ctx context.Context, app Application) (token.Token, to
 
 // open speaks to an application within the time that each command has.
 func (r *reader) open(app Application, profile token.Profile) token.Token {
-	return app.Open(bounded{r.conn, r.bounded}, profile)
+	return app.Open(bounded{r.conn, r.bounded, r.may}, profile)
 }
 
 // admit refuses cards that the configuration does not want.

@@ -20,7 +20,7 @@ type reader struct {
 	state chan pcsc.ReaderState // the newest state not yet seen, at most one
 	jobs  chan job
 	done  chan struct{}    // closed when run has returned
-	told  pcsc.ReaderState // the newest state handed over; of the watching goroutine
+	told  pcsc.ReaderState // the newest state handed over; guarded by the owner's mu
 
 	now     pcsc.ReaderState
 	met     bool          // now's card was probed
@@ -31,10 +31,11 @@ type reader struct {
 	card    *Card
 	problem *token.Error // why there is no card although one is present
 	app     Application
-	conn    pcsc.Card   // held connection, or nil
-	clean   bool        // conn was reset by us and nothing was sent since
-	retry   *time.Timer // looks again at a card that somebody else had
-	idle    *time.Timer // lets conn go
+	using   token.CardID // the card that a use case is talking to, or ""
+	conn    pcsc.Card    // held connection, or nil
+	clean   bool         // conn was reset by us and nothing was sent since
+	retry   *time.Timer  // looks again at a card that somebody else had
+	idle    *time.Timer  // lets conn go
 	logger  *slog.Logger
 }
 
@@ -134,6 +135,7 @@ func (r *reader) update(s pcsc.ReaderState) {
 	}
 	r.retry.Stop()
 	r.release()
+	r.owner.disclaim(r)
 	r.card, r.problem, r.trouble, r.met, r.looks = nil, nil, nil, true, 0
 	r.publish(nil, s.Present)
 	if s.Present {
@@ -161,7 +163,12 @@ func (r *reader) serve(j job) error {
 	ctx := context.WithoutCancel(j.ctx)
 	lease, err := r.lease(ctx)
 	if err == nil {
+		err = r.owner.alone(j.id)
+	}
+	if err == nil {
+		r.using = j.id
 		err = j.f(ctx, lease)
+		r.using = ""
 	}
 	if token.KindOf(err) == token.KindCardChanged {
 		defer r.changed()
@@ -304,15 +311,27 @@ func (r *reader) release() {
 	r.conn = nil
 }
 
+// may returns why no command of a use case may reach the card any more, or nil.
+func (r *reader) may() error {
+	if r.using == "" {
+		return nil
+	}
+	return r.owner.alone(r.using)
+}
+
 // bounded gives each command its own time; the caller's patience ended when
 // the transaction began, and only the end of the service counts.
 type bounded struct {
 	pcsc.Card
 	within func(context.Context) (context.Context, context.CancelFunc)
+	may    func() error
 }
 
 // Transmit implements pcsc.Card.
 func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if err := b.may(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := b.within(ctx)
 	defer cancel()
 	return b.Card.Transmit(ctx, command)

@@ -108,6 +108,10 @@ const (
 	Reason_REASON_CARD_UNKNOWN Reason = 2014
 	// Another program holds the card.
 	Reason_REASON_READER_IN_USE Reason = 2015
+	// Two cards say that they are the same one, so that nobody knows which is
+	// meant: a copy, or cards without a number of their own. Metadata: card,
+	// readers; tries_left when a try had been counted before it was seen.
+	Reason_REASON_CARD_DUPLICATE Reason = 2016
 	// A card that is only software is in the reader, and the configuration takes
 	// none. Nothing was read from it but its identity.
 	Reason_REASON_VIRTUAL_REFUSED Reason = 2017
@@ -211,6 +215,7 @@ var (
 		2013: "REASON_NO_CARD",
 		2014: "REASON_CARD_UNKNOWN",
 		2015: "REASON_READER_IN_USE",
+		2016: "REASON_CARD_DUPLICATE",
 		2017: "REASON_VIRTUAL_REFUSED",
 		2018: "REASON_PCSC_DENIED",
 		2019: "REASON_CARD_STOPPED_HERE",
@@ -278,6 +283,7 @@ var (
 		"REASON_NO_CARD":                2013,
 		"REASON_CARD_UNKNOWN":           2014,
 		"REASON_READER_IN_USE":          2015,
+		"REASON_CARD_DUPLICATE":         2016,
 		"REASON_VIRTUAL_REFUSED":        2017,
 		"REASON_PCSC_DENIED":            2018,
 		"REASON_CARD_STOPPED_HERE":      2019,
@@ -451,7 +457,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xf0\xc3\x01\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xa4\xc9\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
@@ -494,7 +500,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x0eREASON_NO_CARD\x10\xdd\x0f\x1a\xcb\x01\xba\xeb\x18\xc6\x01\b\t\x12\x17No card is in a reader.\x1a/Insert the card, chip first, and keep it there.\",リーダにICカードがありません。*JICチップの側からカードを奥まで差し込んでください。\x12\xc8\x03\n" +
 	"\x13REASON_CARD_UNKNOWN\x10\xde\x0f\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\t\x12VThe card has no application that Inkan knows. It was looked at once and is left alone.\x1aQCheck that it is the right card and that the chip is clean, then insert it again.\"\x8b\x01このICカードは、Inkanが扱えるカードではありません。一度だけ確認し、その後は何も送っていません。*kカードが正しいか、ICチップが汚れていないかを確認し、差し直してください。\x12\x8a\x02\n" +
 	"\x14REASON_READER_IN_USE\x10\xdf\x0f\x1a\xee\x01\xba\xeb\x18\xe9\x01\b\n" +
-	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。\x12\x88\x05\n" +
+	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。\x12\xb1\x05\n" +
+	"\x15REASON_CARD_DUPLICATE\x10\xe0\x0f\x1a\x94\x05\xba\xeb\x18\x8f\x05\b\t\x12\x86\x01More than one card says that it is {card} (readers: {readers}). One of them may be a copy, so none of them is used and no PIN is sent.\x1a\x8b\x01Take out all but the one that is yours, then look at the status. If you know of one such card only, tell its issuer before you enter a PIN.\"\xa6\x01{card} を名乗るICカードが複数あります(リーダ: {readers})。複製の可能性があるため、どれも使わず、暗証番号も送りません。*\xca\x01自分のカード以外を抜いてから、状態を確認してください。カードが1枚しかないはずの場合は、暗証番号を入力する前に発行元へ連絡してください。\x12\x88\x05\n" +
 	"\x16REASON_VIRTUAL_REFUSED\x10\xe1\x0f\x1a\xea\x04\xba\xeb\x18\xe5\x04\b\t\x12yThis is a virtual card, whose PIN everybody knows, and this inkand takes none (allow_virtual = false). It was left alone.\x1a{Insert the company's card. To try Inkan out on a test PC, set allow_virtual = true in the configuration and restart inkand.\"\xbb\x01これは仮想カード(暗証番号が公開されているもの)で、このinkandでは使えません(allow_virtual = false)。識別のほかは何も読み取っていません。*\xaa\x01会社のICカードを差し込んでください。試験用のPCで試す場合は、設定に allow_virtual = true を書き、inkandを再起動してください。\x12\xc4\x05\n" +
 	"\x12REASON_PCSC_DENIED\x10\xe2\x0f\x1a\xaa\x05\xba\xeb\x18\xa5\x05\b\t\x12VThe card service of this PC (pcscd) runs, but inkand's user may not use it ({detail}).\x1a\xb6\x01Let inkand's user write to pcscd's socket and, where polkit guards it, grant org.debian.pcsc-lite.access_pcsc and access_card (see README.polkit of pcscd). inkand finds it by itself.\"\x8b\x01このPCのカードサービス(pcscd)は動いていますが、inkandのユーザには使用が許可されていません({detail})。*\x81\x02pcscdのソケットへの書き込みをinkandのユーザに許可し、polkitで制限している場合は org.debian.pcsc-lite.access_pcsc と access_card を許可してください(pcscdの README.polkit 参照)。inkandは自動で接続します。\x12\x91\x04\n" +
 	"\x18REASON_CARD_STOPPED_HERE\x10\xe3\x0f\x1a\xf1\x03\xba\xeb\x18\xec\x03\b\t\x12\\The card {card} is stopped on this PC: it was reported lost. Nothing is signed with it here.\x1avIf it was found, ask the administrator of this PC to lift the stop with a reason. Tell the registry about a lost card.\"tICカード {card} は、このPCで使用停止になっています(紛失の届出)。署名はできません。*\x9b\x01見つかった場合は、このPCの管理者に理由を添えて解除を依頼してください。紛失時は登記所への届出も必要です。\x12\x82\x02\n" +
