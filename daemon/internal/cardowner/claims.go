@@ -38,6 +38,20 @@ func (o *Owner) disclaim(from *reader) {
 	}
 }
 
+// claimedLocked returns a reader with what the claims say of its card: it may
+// have left already, though its own goroutine has not heard of it, and it may
+// not be the only one.
+func (o *Owner) claimedLocked(r Reader) Reader {
+	id, claims := o.claims[r.Name]
+	if r.Card != nil && r.Card.Identity.Card != id {
+		r.Card = nil
+	}
+	if claims && r.Problem == nil {
+		r.Problem = o.duplicateLocked(id)
+	}
+	return r
+}
+
 // duplicateLocked returns the error that names the readers of all cards which
 // claim an identity, or nil if there are not several.
 func (o *Owner) duplicateLocked(id token.CardID) *token.Error {

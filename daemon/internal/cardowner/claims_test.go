@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +133,69 @@ func TestNoPINGoesOutWhenATwinComesDuringAUse(t *testing.T) {
 	}
 	if n := verifies(t, dirs); n != 0 {
 		t.Errorf("the cards saw %d PINs, want none", n)
+	}
+}
+
+func TestNoUseBeginsWhenATwinComesJustBefore(t *testing.T) {
+	cards, dirs := twins(t)
+	var comes atomic.Bool
+	var known func()
+	system := virtual.New(virtual.Options{Readers: []string{"a", "b"}, Before: func(reader string, _ []byte) error {
+		if reader == "a" && comes.CompareAndSwap(true, false) {
+			known()
+		}
+		return nil
+	}})
+	insert(t, system, "a", cards[0])
+	o := start(t, system, 10*time.Second)
+	known = func() {
+		insert(t, system, "b", cards[1])
+		await(t, o, twice)
+	}
+	id := await(t, o, once(0))[0].Card.Identity.Card
+	comes.Store(true)
+	err := o.Use(t.Context(), id, func(context.Context, cardowner.Lease) error {
+		t.Error("a use began, and would spend a try")
+		return nil
+	})
+	if token.KindOf(err) != token.KindCardDuplicate {
+		t.Errorf("Use: %v, want CARD_DUPLICATE", err)
+	}
+	if n := verifies(t, dirs); n != 0 {
+		t.Errorf("the cards saw %d PINs, want none", n)
+	}
+}
+
+func TestACardThatMovesToAnotherReaderIsNoTwin(t *testing.T) {
+	system := virtual.New(virtual.Options{Readers: []string{"a", "b"}})
+	card := newCard(t)
+	insert(t, system, "a", card)
+	o := start(t, system, time.Second)
+	id := await(t, o, once(0))[0].Card.Identity.Card
+	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	release := sync.OnceFunc(func() { close(end) })
+	defer release()
+	go func() {
+		ended <- o.Use(t.Context(), id, func(context.Context, cardowner.Lease) error {
+			close(begun)
+			<-end
+			return nil
+		})
+	}()
+	<-begun // from here on reader a is busy and hears of nothing
+	if err := system.Remove("a"); err != nil {
+		t.Fatal(err)
+	}
+	insert(t, system, "b", card)
+	await(t, o, func(r []cardowner.Reader) bool {
+		return r[0].Card == nil && r[1].Card != nil && r[1].Problem == nil
+	})
+	if err := o.Use(t.Context(), id, proves(t, id)); err != nil {
+		t.Errorf("Use in the other reader: %v", err)
+	}
+	release()
+	if err := <-ended; err != nil {
+		t.Errorf("Use in the old reader: %v", err)
 	}
 }
 

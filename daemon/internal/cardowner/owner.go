@@ -294,10 +294,7 @@ func (o *Owner) Readers() []Reader {
 	defer o.mu.Unlock()
 	all := make([]Reader, 0, len(o.seen))
 	for _, r := range o.seen {
-		if id, ok := o.claims[r.Name]; ok && r.Problem == nil {
-			r.Problem = o.duplicateLocked(id)
-		}
-		all = append(all, r)
+		all = append(all, o.claimedLocked(r))
 	}
 	slices.SortFunc(all, func(a, b Reader) int {
 		if a.Name < b.Name {
