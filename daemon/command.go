@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/store"
 	"github.com/inkan-project/inkan/proto/catalogue"
@@ -79,6 +80,8 @@ func command(ctx context.Context, version string, args []string, stdout, stderr 
 	switch args[0] {
 	case "serve":
 		return serveCommand(ctx, version, args[1:], stderr)
+	case "failpoints":
+		return failpointsCommand(stdout)
 	case "journal":
 		return journalCommand(args[1:], stdout, stderr)
 	case "version", "--version":
@@ -172,6 +175,20 @@ func announce(fd int) {
 	f := os.NewFile(uintptr(fd), "ready")
 	_, _ = f.WriteString("READY=1\n") // who does not listen any more need not be told
 	_ = f.Close()
+}
+
+// failpointsCommand lists the moments at which this build can be killed.
+func failpointsCommand(stdout io.Writer) error {
+	if !failpoint.Enabled {
+		_, err := fmt.Fprintln(stdout, "This build has no failpoints.")
+		return err
+	}
+	for _, p := range failpoint.All() {
+		if _, err := fmt.Fprintln(stdout, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkCommand(args []string, stdout, stderr io.Writer) error {

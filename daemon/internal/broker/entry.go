@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/token"
@@ -70,10 +71,12 @@ func (op *operation) ask(ctx context.Context) (*entry, error) {
 			req.Reason = prompt.ReasonReissue
 		}
 	}
+	failpoint.Hit(failpoint.BeforePrompt)
 	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.Entered)
 	e.first = answer.PIN
 	if err = op.admit(ctx, e, answer, req); err == nil && op.renews {
 		err = op.askNew(ctx, e)
@@ -187,6 +190,7 @@ func (op *operation) askNew(ctx context.Context, e *entry) error {
 	if !answer.PIN.Equal(e.next) {
 		return token.NewError(token.KindNewPINsDiffer)
 	}
+	failpoint.Hit(failpoint.NewEntered)
 	return nil
 }
 

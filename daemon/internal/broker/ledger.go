@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/token"
 )
@@ -37,10 +38,38 @@ func (l *ledger) barrier(rec audit.Record, slot func(pinguard.AuditMark) error) 
 	// Nothing recovers in these two goroutines: a panic in the journal or the
 	// log ends the process, whose state is on the disk.
 	var wg sync.WaitGroup
-	wg.Go(func() { slotErr = slot(mark) })
-	wg.Go(func() { written, logErr = l.log.Append(context.Background(), rec) })
+	var slotAlone, recordAlone failpoint.Point
+	if failpoint.Enabled {
+		slotAlone, recordAlone = alone(rec.Kind)
+	}
+	wg.Go(func() {
+		failpoint.Await(recordAlone)
+		slotErr = slot(mark)
+		failpoint.Hit(slotAlone)
+	})
+	wg.Go(func() {
+		failpoint.Await(slotAlone)
+		written, logErr = l.log.Append(context.Background(), rec)
+		failpoint.Hit(recordAlone)
+	})
 	wg.Wait()
+	if rec.Kind == audit.KindEvent {
+		failpoint.Hit(failpoint.EventDone)
+	}
 	return written, errors.Join(slotErr, logErr)
+}
+
+// alone returns the moments at which one half of a barrier is durable and the
+// other is not.
+func alone(kind audit.Kind) (slot, record failpoint.Point) {
+	switch kind {
+	case audit.KindIntent:
+		return failpoint.DebitAlone, failpoint.IntentAlone
+	case audit.KindResult:
+		return failpoint.VerdictAlone, failpoint.ResultAlone
+	case audit.KindStart, audit.KindStop, audit.KindRefused, audit.KindEvent:
+	}
+	return failpoint.MarkAlone, failpoint.EventAlone
 }
 
 // note makes a record durable that no try and no signature depends on.

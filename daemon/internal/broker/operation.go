@@ -6,6 +6,7 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/token"
@@ -48,6 +49,7 @@ type operation struct {
 // recorded as refused.
 func (op *operation) run(ctx context.Context) error {
 	err := op.attempts(ctx)
+	failpoint.Hit(failpoint.CardReset)
 	op.b.touch()
 	if err != nil && op.done == 0 {
 		op.refused(err)
@@ -105,10 +107,12 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
 	if err := op.caller.check(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.BeforeIntent)
 	intent, attempt, err := op.intend(lease.OnCard)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.BeforeSecret)
 	verdict, outcome := token.Verdict{}, error(nil)
 	if op.secret != 0 {
 		verdict, outcome = op.prove(ctx, lease, attempt)
@@ -120,7 +124,9 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
 	if outcome == nil {
 		outcome = op.caller.check()
 	}
-	return op.conclude(intent, attempt, verdict, outcome)
+	err = op.conclude(intent, attempt, verdict, outcome)
+	failpoint.Hit(failpoint.Recorded)
+	return err
 }
 
 // stillAsShown refuses where the person was shown more tries than there are.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/token"
 )
@@ -118,12 +119,13 @@ func (op *operation) prove(ctx context.Context, lease cardowner.Lease, attempt *
 		verdict.Kind = token.VerdictBlocked
 	}
 	op.learn(lease, verdict)
-	switch verdict.Kind {
-	case token.VerdictOK:
+	if verdict.Kind == token.VerdictOK {
+		failpoint.Hit(failpoint.SecretRight)
 		return verdict, nil
-	case token.VerdictWrong, token.VerdictBlocked:
+	}
+	failpoint.Hit(failpoint.SecretWrong)
+	if verdict.Kind != token.VerdictNone {
 		return verdict, op.wrong(verdict)
-	case token.VerdictNone:
 	}
 	return verdict, op.noVerdict(verdict)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/token"
 )
@@ -59,9 +60,11 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 		if err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.Signed)
 		if err := token.CheckSignature(public, req.Algorithm, req.Digest, sig); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.Checked)
 		out.Bytes = sig
 		return nil
 	}

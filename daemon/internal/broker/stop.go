@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/register"
 	"github.com/inkan-project/inkan/token"
 )
@@ -146,6 +147,7 @@ func (b *Broker) StopHere(ctx context.Context, caller Caller, req StopRequest) (
 	// First nothing new begins, then it is written down, then what had begun to
 	// leave is waited for.
 	b.stops.set(card.ID, Stop{})
+	failpoint.Hit(failpoint.StopSet)
 	rec := caller.event(stopHere, card.ID, req.Reason)
 	rec.Virtual = card.Virtual
 	written, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)

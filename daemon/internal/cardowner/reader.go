@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
 )
@@ -161,6 +162,7 @@ func (r *reader) serve(j job) error {
 	// From here on the caller's patience no longer counts: a transaction is
 	// finished, within the time that each command has.
 	ctx := context.WithoutCancel(j.ctx)
+	failpoint.Hit(failpoint.Queued)
 	lease, err := r.lease(ctx)
 	if err == nil {
 		err = r.owner.alone(j.id)
@@ -174,7 +176,7 @@ func (r *reader) serve(j job) error {
 		defer r.changed()
 	}
 	switch token.KindOf(err) {
-	case token.KindCardSilent, token.KindPINNoVerdict:
+	case token.KindCardSilent, token.KindPINNoVerdict, token.KindChangeUnknown:
 		r.release() // it would not answer to a reset either
 	default:
 	}
@@ -210,6 +212,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 	if err != nil {
 		return Lease{}, fmt.Errorf("identifying the card: %w", err)
 	}
+	failpoint.Hit(failpoint.Selected)
 	tries, verified, err := tok.Tries(ctx, token.SecretPIN)
 	if err != nil {
 		return Lease{}, fmt.Errorf("reading the tries left: %w", err)
@@ -218,6 +221,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 		return Lease{}, token.Errorf(token.KindCardFault, "it takes the PIN for proved right after a reset")
 	}
 	r.learn(tries)
+	failpoint.Hit(failpoint.TriesRead)
 	return Lease{tok, tries, r.learn}, nil
 }
 
@@ -260,10 +264,12 @@ func (r *reader) connect(ctx context.Context) error {
 	}
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
+	failpoint.Hit(failpoint.BeforeConnect)
 	conn, err := r.owner.cfg.System.Connect(ctx, r.name)
 	if err != nil {
 		return fmt.Errorf("connecting to the card: %w", err)
 	}
+	failpoint.Hit(failpoint.Connected)
 	r.conn, r.clean = conn, false
 	return nil
 }
@@ -334,5 +340,24 @@ func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	}
 	ctx, cancel := b.within(ctx)
 	defer cancel()
-	return b.Card.Transmit(ctx, command)
+	answer, err := b.Card.Transmit(ctx, command)
+	if failpoint.Enabled {
+		sent(command)
+	}
+	return answer, err
+}
+
+// sent marks the moment at which the card has a command that matters: it has a
+// secret in it, or it signs (ISO/IEC 7816-4 section 11.5, SP 800-73-5 part 2
+// section 3.2).
+func sent(command []byte) {
+	if len(command) <= 5 {
+		return
+	}
+	switch command[1] {
+	case 0x20, 0x24, 0x2C: // VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER
+		failpoint.Hit(failpoint.SecretSent)
+	case 0x87: // GENERAL AUTHENTICATE
+		failpoint.Hit(failpoint.SignSent)
+	}
 }

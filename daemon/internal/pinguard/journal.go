@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -160,8 +161,15 @@ func (j *journal) append(s slot) error {
 	if err != nil {
 		return err
 	}
-	if _, err := j.file.WriteAt(b, int64(j.used)*slotSize); err != nil {
+	at := int64(j.used) * slotSize
+	if failpoint.Enabled {
+		j.half(s.kind, b, at)
+	}
+	if _, err := j.file.WriteAt(b, at); err != nil {
 		return fmt.Errorf("writing slot %d: %w", s.sequence, err)
+	}
+	if s.kind == kindDebit {
+		failpoint.Hit(failpoint.DebitWritten)
 	}
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("syncing slot %d: %w", s.sequence, err)
@@ -170,6 +178,20 @@ func (j *journal) append(s slot) error {
 	j.next++
 	j.prev = sha256.Sum256(b)
 	return nil
+}
+
+// half writes half of a slot and dies, in a build with failpoints.
+func (j *journal) half(kind slotKind, b []byte, at int64) {
+	point := failpoint.HalfDebit
+	if kind == kindVerdict {
+		point = failpoint.HalfVerdict
+	} else if kind != kindDebit {
+		return
+	}
+	if failpoint.Armed(point) {
+		_, _ = j.file.WriteAt(b[:len(b)/2], at)
+	}
+	failpoint.Hit(point)
 }
 
 // replace puts a new file with these slots, the first of them the header, in

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/inkan-project/inkan/daemon/internal/broker"
+	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/token"
 )
@@ -28,6 +29,7 @@ const (
 // unary is the one place that every call passes.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	defer s.answer(ctx, info.FullMethod, &err)
+	failpoint.Hit(failpoint.Accepted)
 	ctx, done := s.untilStop(ctx)
 	defer done()
 	if err := s.admit(ctx, info.FullMethod); err != nil {
@@ -36,7 +38,11 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	if err := s.validate(req); err != nil {
 		return nil, err
 	}
-	return handle(ctx, req)
+	resp, err = handle(ctx, req)
+	if err == nil {
+		s.aboutToAnswer(info.FullMethod)
+	}
+	return resp, err
 }
 
 // stream is the same for streams; their first message is validated too.
@@ -85,6 +91,7 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	if err := caller.Alive(); err != nil {
 		return token.NewError(token.KindCallerGone).Because(err)
 	}
+	failpoint.Hit(failpoint.Identified)
 	d := s.cfg.Policy.Decide(method, subject(caller))
 	log := s.cfg.Logger.With("method", method, "uid", caller.UID, "pid", caller.PID, "program", caller.Program, "ground", d.Ground)
 	if !d.Allowed {
@@ -92,6 +99,7 @@ func (s *Server) admit(ctx context.Context, method string) error {
 		return token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground)
 	}
 	log.Debug("Call allowed")
+	failpoint.Hit(failpoint.Allowed)
 	return nil
 }
 

@@ -56,6 +56,7 @@ type Server struct {
 	validator protovalidate.Validator
 	grpc      *grpc.Server
 	health    *health.Server
+	half      half            // in a build with failpoints
 	life      context.Context //nolint:containedctx // ends when calls that only wait must end
 	end       context.CancelFunc
 }
@@ -69,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, validator: validator, health: health.NewServer()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
-		grpc.Creds(peer.Credentials()),
+		grpc.Creds(s.credentials()),
 		grpc.StatsHandler(sent{}),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
