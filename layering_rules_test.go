@@ -106,6 +106,18 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./daemon/daemontest", "./client/cli"},
 	},
 	{
+		of:  []string{"./daemon/faults/..."},
+		may: []string{"./daemon", "./daemon/internal/...", "./daemon/faults/...", "./daemon/daemontest", "./client", "./pcsc/...", "./token/...", "./proto/..."},
+		why: "the fault catalogue breaks the daemon's parts and its process, and asks the virtual card what happened",
+		bad: [2]string{"./daemon/faults", "./client/cli"},
+	},
+	{
+		of:  []string{"./daemon/cmd/inkan-faults"},
+		may: []string{"./daemon/faults"},
+		why: "main only calls a tested function",
+		bad: [2]string{"./daemon/cmd/inkan-faults", "./daemon"},
+	},
+	{
 		of:  []string{"./daemon/helpdesk/..."},
 		may: []string{"./daemon/helpdesk/...", "./proto/...", "./client", "./token"},
 		why: "the helpdesk console is a process of its own, a client of inkand",
