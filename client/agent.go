@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -49,6 +47,14 @@ func openAgent(ctx context.Context, path string, source PINSource, note func(err
 		_ = raw.Close()
 		return nil, errors.New("connecting to the PIN socket: not a Unix socket")
 	}
+	return startAgent(ctx, conn, source, note)
+}
+
+// startAgent says hello on a connection, which is the agent's from here on,
+// and starts the reader.
+func startAgent(ctx context.Context, conn *net.UnixConn, source PINSource, note func(error)) (*agent, error) {
+	ctx, cancel := context.WithTimeout(ctx, welcomeTimeout)
+	defer cancel()
 	id, err := handshake(ctx, conn)
 	if err != nil {
 		_ = conn.Close()
@@ -156,34 +162,6 @@ func (a *agent) answer(ctx context.Context, p *inkanpb.PinPrompt) {
 	}
 }
 
-// give takes a PIN from the source through locked memory and a memfd to
-// inkand, once, and leaves no copy.
-func (a *agent) give(ctx context.Context, p *inkanpb.PinPrompt) error {
-	page, err := newSecretPage()
-	if err != nil {
-		a.note(fmt.Errorf("locking memory for the PIN: %w", err))
-		return err
-	}
-	defer page.wipe()
-	n, err := a.source.PIN(ctx, promptOf(p), page.buffer())
-	if err == nil && (n < 0 || n > MaxPINLength) {
-		err = fmt.Errorf("PIN source gave a length of %d bytes", n)
-	}
-	a.note(err)
-	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err // too late: nobody waits for it
-	}
-	answer := &inkanpb.PinPacket{Packet: &inkanpb.PinPacket_Answer{
-		Answer: &inkanpb.PinAnswer{PromptId: p.GetPromptId(), Length: uint32(n)},
-	}}
-	err = page.send(n, func(rights []byte) error { return writePacket(a.conn, answer, rights) })
-	a.note(err)
-	return err
-}
-
 // refuse ends a prompt without a PIN.
 func (a *agent) refuse(promptID string) {
 	// When it cannot be sent the connection is gone, and the prompt with it.
@@ -207,34 +185,4 @@ func (a *agent) close() {
 	a.cancel()
 	_ = a.conn.Close() // unblocks the reader
 	<-a.done
-}
-
-// writePacket sends one datagram, with descriptors if rights holds any.
-func writePacket(conn *net.UnixConn, p *inkanpb.PinPacket, rights []byte) error {
-	b, err := proto.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("encoding PIN packet: %w", err)
-	}
-	if _, _, err := conn.WriteMsgUnix(b, rights, nil); err != nil {
-		return fmt.Errorf("sending PIN packet: %w", err)
-	}
-	return nil
-}
-
-// readPacket reads one datagram. Without room for control data the kernel
-// closes every descriptor that comes with it (unix(7), SCM_RIGHTS).
-func readPacket(conn *net.UnixConn) (*inkanpb.PinPacket, error) {
-	b := make([]byte, maxPacket+1)
-	n, _, _, _, err := conn.ReadMsgUnix(b, nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading PIN packet: %w", err)
-	}
-	if n == 0 || n > maxPacket { // 0: end of a SOCK_SEQPACKET connection (recv(2))
-		return nil, errors.New("reading PIN packet: connection ended, or packet too large")
-	}
-	p := &inkanpb.PinPacket{}
-	if err := proto.Unmarshal(b[:n], p); err != nil {
-		return nil, fmt.Errorf("decoding PIN packet: %w", err)
-	}
-	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 type agents struct {
 	path   string
 	source PINSource
+	named  string // an agent of another process that is asked instead
 
 	slot chan struct{} // holds one value: the right to open or close; waits mind ctx
 
@@ -23,16 +24,19 @@ type agents struct {
 	failure error // why there is no agent, or why the newest prompt failed
 }
 
-func newAgents(path string, source PINSource) *agents {
+func newAgents(path string, source PINSource, named string) *agents {
 	slot := make(chan struct{}, 1)
 	slot <- struct{}{}
-	return &agents{path: path, source: source, slot: slot}
+	return &agents{path: path, source: source, named: named, slot: slot}
 }
 
 // with names this Client's agent in a call. Where there is none (no source, or
 // pin.sock cannot be reached) the call goes on without: a key that needs no
 // PIN still signs, and inkand says [ErrNoPINAgent] for the others.
 func (s *agents) with(ctx context.Context) context.Context {
+	if s.named != "" {
+		return metadata.AppendToOutgoingContext(ctx, metadataAgent, s.named)
+	}
 	if s.source == nil {
 		return ctx
 	}
@@ -68,9 +72,15 @@ func (s *agents) with(ctx context.Context) context.Context {
 func (s *agents) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && !errors.Is(err, ErrCancel) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	if isFailure(err) {
 		s.failure = err
 	}
+}
+
+// isFailure tells what went wrong from a person's no and from the end of a
+// prompt.
+func isFailure(err error) bool {
+	return err != nil && !errors.Is(err, ErrCancel) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // after ends a call that may have used the source. It adds what went wrong on

@@ -47,9 +47,13 @@ type Options struct {
 	// PINSocket is the path of inkand's PIN socket. Empty: $INKAN_PIN_SOCKET,
 	// else "pin.sock" in the directory of Socket.
 	PINSocket string
-	// PIN gives the PIN for calls of this Client. nil: the prompt of the
-	// user's session is asked.
+	// PIN gives the PIN for calls of this Client. nil: Agent is asked, or the
+	// prompt of the user's session.
 	PIN PINSource
+	// Agent is the id of a PIN agent of the same user that is asked for calls
+	// of this Client, for example of an inkan-prompt that the program started.
+	// PIN must then be nil.
+	Agent string
 	// Language of error texts, "ja" or "en". Empty: as LC_ALL, LC_MESSAGES or
 	// LANG say, else English.
 	Language string
@@ -60,11 +64,12 @@ type Client struct {
 	socket   string
 	language string
 
-	conn    *grpc.ClientConn
-	status  inkanpb.StatusServiceClient
-	signing inkanpb.SigningServiceClient
-	card    inkanpb.CardServiceClient
-	audit   inkanpb.AuditServiceClient
+	conn     *grpc.ClientConn
+	status   inkanpb.StatusServiceClient
+	signing  inkanpb.SigningServiceClient
+	card     inkanpb.CardServiceClient
+	register inkanpb.RegisterServiceClient
+	audit    inkanpb.AuditServiceClient
 
 	agents      *agents
 	closing     sync.Once
@@ -89,7 +94,10 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
-	c.agents = newAgents(pinSocket, o.PIN)
+	if o.PIN != nil && o.Agent != "" {
+		return nil, NewError(inkanpb.Reason_REASON_REQUEST_INVALID, c.language, map[string]string{"detail": "Options: both PIN and Agent"})
+	}
+	c.agents = newAgents(pinSocket, o.PIN, o.Agent)
 	// No service configuration can come from a local socket; with both options
 	// off, gRPC never repeats a call that inkand may have seen.
 	c.conn, err = grpc.NewClient("unix://"+c.socket,
@@ -115,6 +123,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	c.status = inkanpb.NewStatusServiceClient(c.conn)
 	c.signing = inkanpb.NewSigningServiceClient(c.conn)
 	c.card = inkanpb.NewCardServiceClient(c.conn)
+	c.register = inkanpb.NewRegisterServiceClient(c.conn)
 	c.audit = inkanpb.NewAuditServiceClient(c.conn)
 	return c, nil
 }

@@ -23,6 +23,10 @@
 // wiped. A source belongs to a person who is there: each wrong PIN spends one
 // of the card's few tries, and the last one locks the company's seal.
 //
+// A source is asked for the PIN alone, unless it says that it can ask a person
+// for more: for the unlock code and new PINs a [SecretSource], for a typed
+// confirmation (few tries are left, the card is held) a [Confirmer].
+//
 // # Errors
 //
 // Every error of a call is a [*Error]: a stable code such as INK-1001, what

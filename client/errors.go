@@ -28,7 +28,8 @@ type Error struct {
 	Message string
 	// Next says what to do now, in the language of the Client.
 	Next string
-	// TriesLeft is the number of PIN tries left, if TriesKnown.
+	// TriesLeft is the number of tries left, if TriesKnown: of the unlock code
+	// for [ErrUnlockCodeWrong], else of the PIN.
 	TriesLeft int
 	// TriesKnown is false when the error is not about a PIN, or the number is
 	// not known.
@@ -48,20 +49,28 @@ func NewError(reason inkanpb.Reason, language string, metadata map[string]string
 		e.texts[l] = catalogue.In(l, reason, metadata)
 	}
 	e.TriesLeft, e.TriesKnown = parseTries(metadata)
-	e.unlockNext()
+	e.lastTryNext()
 	e.Message, e.Next = e.In(language)
 	return e
 }
 
-// unlockNext replaces the next step of an error that took the last try: there
-// is no next try, only the unlock code.
-func (e *Error) unlockNext() {
-	last := e.Reason == inkanpb.Reason_REASON_PIN_WRONG || e.Reason == inkanpb.Reason_REASON_PIN_NO_VERDICT
-	if !last || !e.TriesKnown || e.TriesLeft > 0 {
+// lastTryNext replaces the next step of an error that took the last try: there
+// is no next try, only the unlock code, and after that a new card.
+func (e *Error) lastTryNext() {
+	if !e.TriesKnown || e.TriesLeft > 0 {
+		return
+	}
+	var now inkanpb.Reason
+	switch e.Reason {
+	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_NO_VERDICT:
+		now = inkanpb.Reason_REASON_CARD_LOCKED
+	case inkanpb.Reason_REASON_UNLOCK_CODE_WRONG:
+		now = inkanpb.Reason_REASON_CARD_DEAD
+	default:
 		return
 	}
 	for l, t := range e.texts {
-		t.Next = catalogue.In(l, inkanpb.Reason_REASON_CARD_LOCKED, nil).Next
+		t.Next = catalogue.In(l, now, nil).Next
 		e.texts[l] = t
 	}
 }
@@ -161,7 +170,7 @@ func (c *Client) fromDetails(st *status.Status) *Error {
 		e.Code = code
 	}
 	maps.Copy(e.texts, texts) // inkand's own words win: it may be newer
-	e.unlockNext()
+	e.lastTryNext()
 	if e.Message, e.Next = e.In(c.language); e.Message == "" {
 		e.Message = st.Message()
 	}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"time"
 
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
@@ -10,11 +11,25 @@ import (
 // MaxPINLength is the size in bytes of the buffer a PINSource fills.
 const MaxPINLength = 64
 
+// MaxConfirmation is the most characters that a [Confirmer] can hand on.
+const MaxConfirmation = 32
+
 // ErrCancel is returned by a [PINSource] when the person does not want to
 // enter the PIN. The call then fails with [ErrPromptCancelled].
 var ErrCancel = errors.New("PIN entry cancelled by the person")
 
-// PINSource gives a PIN when inkand asks for one.
+// Why a prompt is cancelled without asking the source: causes of the
+// [ErrPromptCancelled] that the call returns.
+var (
+	errOnlyPIN     = errors.New("this program can give the PIN only, no other secret")
+	errNoConfirmer = errors.New("this program cannot ask a person to confirm")
+	errNothing     = errors.New("inkand asks for something that this version does not know")
+)
+
+// PINSource gives a PIN when inkand asks for one. It is never asked for
+// another secret: a PIN that went to a card as its unlock code would spend one
+// of the tries after which the card must be re-issued. A source for people
+// also implements [SecretSource] and [Confirmer].
 //
 // PIN writes the secret's bytes into buf, which is [MaxPINLength] bytes of
 // locked memory, and returns how many. It must not keep buf nor copy it, and
@@ -30,6 +45,25 @@ type PINSource interface {
 	PIN(ctx context.Context, p Prompt, buf []byte) (n int, err error)
 }
 
+// SecretSource is a [PINSource] that can be asked for the other secrets, too:
+// the unlock code, a new PIN, and the new PIN once more, as Prompt.Secret says.
+// Secret keeps the rules of PIN. Without it such a prompt is cancelled, so a
+// source that knows one PIN only must not implement this.
+type SecretSource interface {
+	PINSource
+	Secret(ctx context.Context, p Prompt, buf []byte) (n int, err error)
+}
+
+// Confirmer is a [PINSource] that can show why something must be typed beside
+// the secret, and take it. Confirm is asked before the secret when
+// Prompt.Confirmation says what is to be typed, and alone when Prompt.Secret is
+// none. It returns what the person typed; inkand compares. Without it such a
+// prompt is cancelled. Only a person can confirm: a program that returns
+// Prompt.Confirmation by itself spends the last tries of a company's seal.
+type Confirmer interface {
+	Confirm(ctx context.Context, p Prompt) (typed string, err error)
+}
+
 // Tries is what is known of the tries left. The zero value is: nothing.
 type Tries struct {
 	Left  int
@@ -39,7 +73,8 @@ type Tries struct {
 	Confirmed bool
 }
 
-// Prompt is everything the person should see before entering a secret. The
+// Prompt is everything the person should see before entering a secret. Tries
+// are those of the secret that is asked for, for a new PIN those of the PIN. The
 // words are inkand's, but DocumentNames are as given by the program that
 // asks; a source that prints them must mind control characters.
 type Prompt struct {
@@ -49,13 +84,18 @@ type Prompt struct {
 	KeyLabel      string   // of the key that signs
 	Program       string   // executable of the caller; empty = not readable
 	PID           int      // process of the caller
-	Purpose       string   // "sign", "verify"
+	Purpose       string   // "sign", "verify", "change-pin", "unlock", "acknowledge"
 	DocumentNames []string // perhaps not all of them
 	DocumentCount int
 	Tries         Tries
 	MinLength     int // shortest form that can be the secret, in bytes; 0 = not said
 	MaxLength     int // longest, in bytes; 0 = not said
 	Virtual       bool
+	// Confirmation is what must be typed besides, letter for letter; empty =
+	// nothing.
+	Confirmation       string
+	ConfirmationReason inkanpb.ConfirmationReason // why
+	Timeout            time.Duration              // to answer; 0 = not said
 }
 
 func promptOf(p *inkanpb.PinPrompt) Prompt {
@@ -73,5 +113,9 @@ func promptOf(p *inkanpb.PinPrompt) Prompt {
 		MinLength:     int(p.GetMinLength()),
 		MaxLength:     int(p.GetMaxLength()),
 		Virtual:       p.GetVirtual(),
+
+		Confirmation:       p.GetConfirmation(),
+		ConfirmationReason: p.GetConfirmationReason(),
+		Timeout:            p.GetTimeout().AsDuration(),
 	}
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"unicode/utf8"
 
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
@@ -33,9 +32,8 @@ type Signature struct {
 // [Options].PIN. The request is sent once: after an error a try may have been
 // spent, which the error says where it is known.
 func (c *Client) Sign(ctx context.Context, q SignRequest) (Signature, error) {
-	if !utf8.ValidString(q.DocumentName) {
-		return Signature{}, NewError(inkanpb.Reason_REASON_REQUEST_INVALID, c.language,
-			map[string]string{"detail": "document_name: not UTF-8"})
+	if err := c.checkText("document_name", q.DocumentName); err != nil {
+		return Signature{}, err
 	}
 	r, err := c.signing.Sign(c.agents.with(ctx), &inkanpb.SignRequest{
 		KeyId:        q.KeyID,
@@ -47,14 +45,4 @@ func (c *Client) Sign(ctx context.Context, q SignRequest) (Signature, error) {
 		return Signature{}, err
 	}
 	return Signature{Bytes: r.GetSignature(), Record: r.GetRecord(), Warnings: r.GetWarnings()}, nil
-}
-
-// VerifyPIN asks for the PIN and proves it to the card once; a wrong one
-// spends a try. It returns the tries after the success.
-func (c *Client) VerifyPIN(ctx context.Context, cardID string) (*inkanpb.PinStatus, error) {
-	r, err := c.card.VerifyPin(c.agents.with(ctx), &inkanpb.VerifyPinRequest{CardId: cardID})
-	if err := c.agents.after(err); err != nil {
-		return nil, err
-	}
-	return r.GetPin(), nil
 }

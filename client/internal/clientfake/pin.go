@@ -1,13 +1,11 @@
 package clientfake
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +25,9 @@ type agentConn struct {
 
 // answer is what came for a prompt: PIN bytes, or cancelled.
 type answer struct {
-	pin       []byte
-	cancelled bool
+	pin          []byte
+	confirmation string
+	cancelled    bool
 }
 
 // ChangePrompts makes f change every prompt before it is sent.
@@ -103,7 +102,7 @@ func (s *Server) serveAgent(conn *net.UnixConn) {
 		case p.GetAnswer() != nil:
 			s.answers++
 			if c := a.answers[p.GetAnswer().GetPromptId()]; c != nil {
-				c <- answer{pin: pin}
+				c <- answer{pin: pin, confirmation: p.GetAnswer().GetConfirmation()}
 			}
 		case p.GetCancel() != nil:
 			if c := a.answers[p.GetCancel().GetPromptId()]; c != nil {
@@ -140,6 +139,9 @@ func receive(conn *net.UnixConn) (*inkanpb.PinPacket, []byte, error) {
 	if p.GetAnswer() == nil {
 		return p, nil, nil
 	}
+	if oobn == 0 && p.GetAnswer().GetLength() == 0 {
+		return p, nil, nil // to a prompt for no secret
+	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) != 1 {
 		return nil, nil, fmt.Errorf("answer without its descriptor: %w", err)
@@ -156,21 +158,28 @@ func receive(conn *net.UnixConn) (*inkanpb.PinPacket, []byte, error) {
 	return p, pin, nil
 }
 
-// usePIN asks the agent that the call names, and counts the try.
-func (s *Server) usePIN(ctx context.Context, purpose, label string, documents ...string) error {
-	a, c, prompt := s.open(ctx, purpose, label, documents)
-	if s.Tries() == 0 {
-		return StatusError(inkanpb.Reason_REASON_CARD_LOCKED)
-	}
+// question is what one prompt asks for.
+type question struct {
+	secret           inkanpb.SecretKind
+	purpose, label   string
+	documents        []string
+	confirmation     string
+	confirmationType inkanpb.ConfirmationReason
+}
+
+// ask asks the agent that the call names. Its confirmation is right when it
+// returns nil.
+func (s *Server) ask(ctx context.Context, q question) (answer, error) {
+	a, c, prompt := s.open(ctx, q)
 	if a == nil {
-		return StatusError(inkanpb.Reason_REASON_NO_PIN_AGENT)
+		return answer{}, StatusError(inkanpb.Reason_REASON_NO_PIN_AGENT)
 	}
 	b, err := proto.Marshal(&inkanpb.PinPacket{Packet: &inkanpb.PinPacket_Prompt{Prompt: prompt}})
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if _, err := a.conn.Write(b); err != nil {
-		return err
+		return answer{}, err
 	}
 	late := time.NewTimer(prompt.GetTimeout().AsDuration())
 	defer late.Stop()
@@ -181,16 +190,22 @@ func (s *Server) usePIN(ctx context.Context, purpose, label string, documents ..
 	}()
 	select {
 	case got := <-c:
-		return s.judge(got)
+		switch {
+		case got.cancelled:
+			return answer{}, StatusError(inkanpb.Reason_REASON_PROMPT_CANCELLED)
+		case got.confirmation != prompt.GetConfirmation():
+			return answer{}, StatusError(inkanpb.Reason_REASON_CONFIRMATION_REFUSED)
+		}
+		return got, nil
 	case <-late.C:
-		return StatusError(inkanpb.Reason_REASON_PROMPT_TIMEOUT)
+		return answer{}, StatusError(inkanpb.Reason_REASON_PROMPT_TIMEOUT)
 	case <-ctx.Done():
-		return ctx.Err()
+		return answer{}, ctx.Err()
 	}
 }
 
 // open registers a prompt at the agent that the call names.
-func (s *Server) open(ctx context.Context, purpose, label string, documents []string) (*agentConn, chan answer, *inkanpb.PinPrompt) {
+func (s *Server) open(ctx context.Context, q question) (*agentConn, chan answer, *inkanpb.PinPrompt) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,11 +215,15 @@ func (s *Server) open(ctx context.Context, purpose, label string, documents []st
 	}
 	a := s.agents[named[0]]
 	prompt := &inkanpb.PinPrompt{
-		PromptId: rand.Text(), Secret: inkanpb.SecretKind_SECRET_KIND_PIN, CardId: CardID, Company: Company,
-		Program: "/usr/bin/inkan", Pid: 4242, Purpose: purpose, KeyLabel: label,
-		DocumentNames: documents, DocumentCount: uint32(len(documents)),
-		TriesLeft: proto.Uint32(s.tries), TriesKnown: true, Timeout: durationpb.New(time.Minute),
+		PromptId: rand.Text(), Secret: q.secret, CardId: CardID, Company: Company,
+		Program: "/usr/bin/inkan", Pid: 4242, Purpose: q.purpose, KeyLabel: q.label,
+		DocumentNames: q.documents, DocumentCount: uint32(len(q.documents)),
+		TriesLeft: proto.Uint32(s.card.tries), TriesKnown: true, Timeout: durationpb.New(time.Minute),
 		MinLength: 6, MaxLength: 8, Virtual: true,
+		Confirmation: q.confirmation, ConfirmationReason: q.confirmationType,
+	}
+	if q.secret == inkanpb.SecretKind_SECRET_KIND_UNLOCK_CODE {
+		prompt.TriesLeft, prompt.MinLength = proto.Uint32(s.card.unlockTries), 8
 	}
 	if s.prompt != nil {
 		s.prompt(prompt)
@@ -212,26 +231,4 @@ func (s *Server) open(ctx context.Context, purpose, label string, documents []st
 	c := make(chan answer, 2)
 	a.answers[prompt.GetPromptId()] = c
 	return a, c, prompt
-}
-
-// judge is the card: 123456 is right.
-func (s *Server) judge(got answer) error {
-	if got.cancelled {
-		return StatusError(inkanpb.Reason_REASON_PROMPT_CANCELLED)
-	}
-	defer clear(got.pin)
-	if len(got.pin) < 6 || len(got.pin) > 8 {
-		return StatusError(inkanpb.Reason_REASON_PIN_MALFORMED, "detail", "it must have 6 to 8 characters")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if bytes.Equal(got.pin, []byte("123456")) {
-		s.setTriesLocked(10)
-		return nil
-	}
-	s.setTriesLocked(s.tries - 1)
-	if s.tries == 0 {
-		return StatusError(inkanpb.Reason_REASON_CARD_LOCKED)
-	}
-	return StatusError(inkanpb.Reason_REASON_PIN_WRONG, "tries_left", strconv.Itoa(int(s.tries)))
 }

@@ -25,6 +25,7 @@ type Server struct {
 	inkanpb.UnimplementedStatusServiceServer
 	inkanpb.UnimplementedSigningServiceServer
 	inkanpb.UnimplementedCardServiceServer
+	inkanpb.UnimplementedRegisterServiceServer
 	inkanpb.UnimplementedAuditServiceServer
 
 	Socket, PINSocket string
@@ -35,7 +36,7 @@ type Server struct {
 	work      sync.WaitGroup // accept loops and agents
 
 	mu       sync.Mutex // guards the fields that follow
-	tries    uint32
+	card     card
 	records  []*inkanpb.Record
 	failures map[string]error // by method name; used up by the next call
 	seen     []metadata.MD
@@ -58,7 +59,7 @@ func Start(dir string) (*Server, error) {
 	}
 	s := &Server{
 		Socket: filepath.Join(dir, "inkan.sock"), PINSocket: filepath.Join(dir, "pin.sock"), Keys: made,
-		tries: 10, failures: map[string]error{}, agents: map[string]*agentConn{},
+		card: newCard(), failures: map[string]error{}, agents: map[string]*agentConn{},
 		changed: make(chan struct{}), sequence: 1,
 	}
 	s.grpc = grpc.NewServer(
@@ -68,6 +69,7 @@ func Start(dir string) (*Server, error) {
 	inkanpb.RegisterStatusServiceServer(s.grpc, s)
 	inkanpb.RegisterSigningServiceServer(s.grpc, s)
 	inkanpb.RegisterCardServiceServer(s.grpc, s)
+	inkanpb.RegisterRegisterServiceServer(s.grpc, s)
 	inkanpb.RegisterAuditServiceServer(s.grpc, s)
 	listener, err := net.Listen("unix", s.Socket)
 	if err != nil {
@@ -96,20 +98,6 @@ func (s *Server) FailNext(method string, err error) {
 	s.failures[method] = err
 }
 
-// SetTries sets the PIN tries left and tells watchers.
-func (s *Server) SetTries(n uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.setTriesLocked(n)
-}
-
-func (s *Server) setTriesLocked(n uint32) {
-	s.tries = n
-	s.sequence++
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
 // Warn makes signatures carry warnings.
 func (s *Server) Warn(codes ...string) {
 	s.mu.Lock()
@@ -129,13 +117,6 @@ func (s *Server) HideCards() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hidden = true
-}
-
-// Tries returns the PIN tries left.
-func (s *Server) Tries() uint32 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tries
 }
 
 // LastMetadata returns the metadata of the newest unary call.

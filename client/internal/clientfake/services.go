@@ -72,39 +72,22 @@ func (s *Server) WatchStatus(_ *inkanpb.WatchStatusRequest, stream grpc.ServerSt
 }
 
 func (s *Server) statusLocked() *inkanpb.Status {
-	card := &inkanpb.CardStatus{
-		Id: CardID, Serial: Serial, Application: "PIV", Reader: Reader, State: cardState(s.tries),
-		Pin: s.pinLocked(), Virtual: true, Company: Company,
-	}
-	for _, k := range s.Keys {
-		card.Certificates = append(card.Certificates, k.Proto.GetCertificate())
-	}
-	cards := []*inkanpb.CardStatus{card}
-	if s.hidden {
+	cards := []*inkanpb.CardStatus{s.cardLocked()}
+	if s.hidden || s.card.gone {
 		cards = nil
+	}
+	id := CardID
+	if s.card.gone {
+		id = ""
 	}
 	return &inkanpb.Status{
 		Service: &inkanpb.ServiceStatus{
 			Version: "v0.0.0-fake", StartedAt: started(), Virtual: true,
 			PinMemory: "mlock", PeerCheck: "pidfd", VirtualHint: Hint,
 		},
-		Readers: []*inkanpb.ReaderStatus{{Name: Reader, CardPresent: true, Virtual: true, CardId: CardID}},
+		Readers: []*inkanpb.ReaderStatus{{Name: Reader, CardPresent: !s.card.gone, Virtual: true, CardId: id}},
 		Cards:   cards,
 	}
-}
-
-func (s *Server) pinLocked() *inkanpb.PinStatus {
-	return &inkanpb.PinStatus{TriesLeft: proto.Uint32(s.tries), TriesKnown: true, Limit: 10}
-}
-
-func cardState(tries uint32) inkanpb.CardState {
-	switch {
-	case tries == 0:
-		return inkanpb.CardState_CARD_STATE_LOCKED
-	case tries <= 3:
-		return inkanpb.CardState_CARD_STATE_LOW
-	}
-	return inkanpb.CardState_CARD_STATE_READY
 }
 
 // ListKeys implements SigningService, one key a page.
@@ -154,7 +137,7 @@ func (s *Server) Sign(ctx context.Context, q *inkanpb.SignRequest) (*inkanpb.Sig
 			"got", strconv.Itoa(len(q.GetDigest())), "want", strconv.Itoa(hash.Size()))
 	}
 	if k.Proto.GetPinPolicy() != inkanpb.PinPolicy_PIN_POLICY_NEVER {
-		if err := s.usePIN(ctx, "sign", k.Proto.GetLabel(), q.GetDocumentName()); err != nil {
+		if err := s.usePIN(ctx, question{purpose: "sign", label: k.Proto.GetLabel(), documents: []string{q.GetDocumentName()}}); err != nil {
 			return nil, err
 		}
 	}
@@ -179,27 +162,13 @@ func options(a inkanpb.Algorithm) (crypto.Hash, crypto.SignerOpts) {
 	return hash, hash
 }
 
-// VerifyPin implements CardService.
-func (s *Server) VerifyPin(ctx context.Context, q *inkanpb.VerifyPinRequest) (*inkanpb.VerifyPinResponse, error) {
-	if q.GetCardId() != CardID {
-		return nil, StatusError(inkanpb.Reason_REASON_CARD_NOT_FOUND, "card", q.GetCardId())
-	}
-	if err := s.usePIN(ctx, "verify", ""); err != nil {
-		return nil, err
-	}
-	s.record(&inkanpb.Record{Kind: inkanpb.RecordKind_RECORD_KIND_RESULT, Operation: "verify", Outcome: "OK"})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &inkanpb.VerifyPinResponse{Pin: s.pinLocked()}, nil
-}
-
 func (s *Server) record(r *inkanpb.Record) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Sequence, r.Time = uint64(len(s.records)+1), started()
 	r.CardId, r.Virtual = CardID, true
 	r.Uid, r.Pid, r.Program = proto.Uint32(1000), 4242, "/usr/bin/inkan"
-	r.TriesLeft = proto.Uint32(s.tries)
+	r.TriesLeft = proto.Uint32(s.card.tries)
 	s.records = append(s.records, r)
 	return r.Sequence
 }
