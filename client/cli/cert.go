@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/internal/words"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -73,6 +74,6 @@ func (a *app) printCertificate(key *inkanpb.Key, c *inkanpb.Certificate) {
 		{"issuer", "発行者", c.GetIssuer()},
 		{"key", "鍵", key.GetId() + a.virtualMark(key.GetVirtual())},
 	} {
-		a.outf("%s: %s\n", a.say(line.en, line.ja), clean(line.value))
+		a.outf("%s: %s\n", a.say(line.en, line.ja), words.Clean(line.value))
 	}
 }

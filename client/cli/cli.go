@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/internal/words"
 )
 
 // app is one run of the command.
@@ -100,12 +101,7 @@ owns the card; nothing else touches the card.`,
 }
 
 // say chooses the text of the caller's language.
-func (a *app) say(en, ja string) string {
-	if a.lang == "ja" {
-		return ja
-	}
-	return en
-}
+func (a *app) say(en, ja string) string { return words.Say(a.lang, en, ja) }
 
 // outf writes to stdout; Main reports a failure at the end.
 func (a *app) outf(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format, args...) }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/internal/words"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -123,7 +124,7 @@ func escaped(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for _, r := range string(text) {
 		switch {
-		case r == '\n' || printable(r):
+		case r == '\n' || words.Printable(r):
 			out = utf8.AppendRune(out, r)
 		case r > 0xFFFF:
 			high, low := utf16.EncodeRune(r)

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/cli/ttyprompt"
 )
 
 // noPINFD means that --pin-fd was not given.
@@ -81,8 +82,8 @@ func (a *app) pinSource(cmd *cobra.Command, fd int) (client.PINSource, error) {
 		}
 		return newFDSource(fd)
 	}
-	if !haveTerminal() {
+	if !ttyprompt.HaveTerminal() {
 		return nil, nil
 	}
-	return &terminalSource{app: a}, nil
+	return &ttyprompt.Source{Lang: a.lang}, nil
 }

@@ -7,10 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/cli/ttyprompt"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
-// fdSource gives the PIN that stands in a descriptor, once.
+// fdSource gives the PIN that stands in a descriptor, once. It is asked for the
+// PIN only: it is no client.SecretSource, and nobody is there to confirm.
 type fdSource struct{ fd int }
 
 // newFDSource takes a descriptor over from the shell. One that the shell did
@@ -49,15 +51,15 @@ func (s *fdSource) PIN(ctx context.Context, _ client.Prompt, buf []byte) (int, e
 	fd := s.fd
 	s.fd = -1            // one PIN is given once: a wrong one must not be sent again
 	defer unix.Close(fd) // only read
-	r, err := newInterruptible(ctx, fd)
+	r, err := ttyprompt.NewReader(ctx, fd)
 	if err != nil {
 		return 0, err
 	}
-	defer r.close()
-	n, err := readLine(r, buf)
+	defer r.Close()
+	n, err := r.Line(buf)
 	switch {
-	case errors.Is(err, errTooLong):
-		return 0, ofReason(inkanpb.Reason_REASON_PIN_MALFORMED, map[string]string{"en": errTooLong.Error(), "ja": "64バイトを超えています"})
+	case errors.Is(err, ttyprompt.ErrTooLong):
+		return 0, ofReason(inkanpb.Reason_REASON_PIN_MALFORMED, map[string]string{"en": ttyprompt.ErrTooLong.Error(), "ja": "64バイトを超えています"})
 	case err != nil && ctx.Err() != nil:
 		return 0, err
 	case err != nil:

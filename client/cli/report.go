@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/internal/words"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -19,7 +20,7 @@ func (a *app) report(err error) exitCode {
 	if m, ok := errors.AsType[*mistake](err); ok {
 		a.reportLines(m.text)
 		if m.cause != nil && a.verbose {
-			a.errf("  (%s)\n", clean(m.cause.Error()))
+			a.errf("  (%s)\n", words.Clean(m.cause.Error()))
 		}
 	} else if e, ok := errors.AsType[*client.Error](err); ok {
 		a.reportLines(func(lang string) (string, string) {
@@ -28,7 +29,7 @@ func (a *app) report(err error) exitCode {
 		})
 		a.reportCause(e)
 	} else if _, ok := errors.AsType[*exitError](err); !ok {
-		a.errf("inkan: %s\n", clean(err.Error()))
+		a.errf("inkan: %s\n", words.Clean(err.Error()))
 	}
 	return exitOf(err)
 }
@@ -40,7 +41,7 @@ func (a *app) reportCause(e *client.Error) {
 	for _, cause := range causes(e.Unwrap()) {
 		_, fromGRPC := status.FromError(cause)
 		if a.verbose || noPIN && !fromGRPC {
-			a.errf("  (%s)\n", clean(cause.Error()))
+			a.errf("  (%s)\n", words.Clean(cause.Error()))
 		}
 	}
 }
@@ -71,9 +72,9 @@ func (a *app) reportLines(text func(lang string) (message, next string)) {
 	}
 	for _, lang := range langs {
 		message, next := text(lang)
-		a.errf("inkan: %s\n", clean(message))
+		a.errf("inkan: %s\n", words.Clean(message))
 		if next != "" {
-			a.errf("  -> %s\n", clean(next))
+			a.errf("  -> %s\n", words.Clean(next))
 		}
 	}
 }
@@ -84,7 +85,7 @@ func (a *app) warn(code string) {
 	if !ok {
 		message = a.say("a warning that this version does not know", "この版では説明できない警告です")
 	}
-	a.errf("inkan: %s %s %s\n", a.say("warning", "警告"), clean(code), message)
+	a.errf("inkan: %s %s %s\n", a.say("warning", "警告"), words.Clean(code), message)
 	if next != "" {
 		a.errf("  -> %s\n", next)
 	}

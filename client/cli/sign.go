@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/internal/words"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -130,7 +131,7 @@ func (a *app) printSigned(out string, key *inkanpb.Key, algorithm inkanpb.Algori
 		return a.printJSON(signJSON{signature.Bytes, signature.Record, warnings, key.GetId(), client.AlgorithmName(algorithm)}, false)
 	default:
 		a.outf(a.say("signed: %s (key %s, %s, record %d)\n", "署名しました: %s (鍵 %s、%s、記録 %d)\n"),
-			clean(out), clean(key.GetSlot()), client.AlgorithmName(algorithm), signature.Record)
+			words.Clean(out), words.Clean(key.GetSlot()), client.AlgorithmName(algorithm), signature.Record)
 	}
 	return nil
 }

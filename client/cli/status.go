@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/inkan-project/inkan/client"
+	"github.com/inkan-project/inkan/client/internal/words"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -94,13 +95,13 @@ func (a *app) looks(s *inkanpb.Status, socket string) string {
 
 func (a *app) printStatus(s *inkanpb.Status, socket string) {
 	service := s.GetService()
-	a.outf(a.say("inkand %s at %s\n", "inkand %s (%s)\n"), clean(service.GetVersion()), clean(socket))
+	a.outf(a.say("inkand %s at %s\n", "inkand %s (%s)\n"), words.Clean(service.GetVersion()), words.Clean(socket))
 	a.printHint(service)
 	if m := service.GetMissing(); m != inkanpb.Layer_LAYER_UNSPECIFIED {
 		a.outf(a.say("missing: %s (inkan doctor says more)\n", "不足: %s(詳しくは inkan doctor)\n"), a.layerWord(m))
 	}
 	for _, n := range service.GetNotices() {
-		a.outf("%s %s\n", clean(n.GetCode()), clean(a.say(n.GetEn(), n.GetJa())))
+		a.outf("%s %s\n", words.Clean(n.GetCode()), words.Clean(a.say(n.GetEn(), n.GetJa())))
 	}
 	a.outf("\n")
 	a.printReaders(s.GetReaders())
@@ -122,7 +123,7 @@ func (a *app) printHint(service *inkanpb.ServiceStatus) {
 	if hint == "" {
 		hint = "仮想カード / virtual card: PIN 123456, unlock code 12345678"
 	}
-	a.outf("%s\n", clean(hint))
+	a.outf("%s\n", words.Clean(hint))
 }
 
 func (a *app) printReaders(readers []*inkanpb.ReaderStatus) {
@@ -141,12 +142,7 @@ func (a *app) printReaders(readers []*inkanpb.ReaderStatus) {
 	a.printTable([]string{a.say("READER", "リーダ"), a.say("CARD", "カード"), ""}, rows)
 }
 
-func (a *app) virtualMark(virtual bool) string {
-	if !virtual {
-		return ""
-	}
-	return a.say(" (virtual)", " (仮想)")
-}
+func (a *app) virtualMark(virtual bool) string { return words.Virtual(a.lang, virtual) }
 
 func (a *app) printCards(cards []*inkanpb.CardStatus) {
 	var rows [][]string

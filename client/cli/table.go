@@ -5,6 +5,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/inkan-project/inkan/client/internal/words"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -27,10 +29,10 @@ func (a *app) printTable(header []string, rows [][]string) {
 	a.outf("%s\n", t.Render())
 }
 
-func cells(words []string) table.Row {
-	row := make(table.Row, len(words))
-	for i, w := range words {
-		row[i] = clean(w)
+func cells(texts []string) table.Row {
+	row := make(table.Row, len(texts))
+	for i, w := range texts {
+		row[i] = words.Clean(w)
 	}
 	return row
 }

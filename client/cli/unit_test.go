@@ -10,22 +10,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/inkan-project/inkan/client/internal/words"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
-
-func TestCleanLeavesWordsAndTakesControls(t *testing.T) {
-	for in, want := range map[string]string{
-		"株式会社　サンプル ㈱ ＡＢＣ": "株式会社　サンプル ㈱ ＡＢＣ",
-		"a\x1b[31mb":         "a\uFFFD[31mb",
-		"a\r\nb\tc\x00\x7f":  "a\uFFFD\uFFFDb\uFFFDc\uFFFD\uFFFD",
-		"\u202e\u200b\u0085": "\uFFFD\uFFFD\uFFFD",
-		"\xff":               "\uFFFD",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
 
 func TestTriesAreANumberAtMostOneOrUnknown(t *testing.T) {
 	for _, tc := range []struct {
@@ -149,7 +136,7 @@ func TestJSONHoldsNoCharacterThatATerminalObeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range strings.ReplaceAll(b.String(), "\n", "") {
-			if !printable(r) {
+			if !words.Printable(r) {
 				t.Errorf("%q holds %U", b.String(), r)
 			}
 		}

@@ -1,4 +1,4 @@
-package cli
+package ttyprompt
 
 import (
 	"bytes"
@@ -12,9 +12,9 @@ import (
 	"github.com/inkan-project/inkan/client"
 )
 
-// errTooLong means that more was entered than any PIN has. It is never cut: a
+// ErrTooLong means that more was entered than any PIN has. It is never cut: a
 // shortened PIN would be another PIN, and spend a try.
-var errTooLong = errors.New("longer than 64 bytes")
+var ErrTooLong = errors.New("longer than 64 bytes")
 
 // Keys on the terminal (ECMA-48, ASCII).
 const (
@@ -27,15 +27,18 @@ const (
 	keyDelete    = 0x7F
 )
 
-// interruptible reads single bytes from a descriptor until its context ends.
-type interruptible struct {
+// Reader reads from a descriptor, byte by byte and straight to where the bytes
+// are kept, until its context ends.
+type Reader struct {
 	ctx  context.Context // lives for one entry only
 	fd   int
 	wake int // eventfd, readable once ctx is done
 	stop func()
 }
 
-func newInterruptible(ctx context.Context, fd int) (*interruptible, error) {
+// NewReader makes a Reader, whose caller closes it. The descriptor stays the
+// caller's.
+func NewReader(ctx context.Context, fd int) (*Reader, error) {
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("making an eventfd: %w", err)
@@ -45,7 +48,7 @@ func newInterruptible(ctx context.Context, fd int) (*interruptible, error) {
 		defer close(woken)
 		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // eventfd(2): an 8-byte count, never 0
 	})
-	return &interruptible{ctx: ctx, fd: fd, wake: wake, stop: func() {
+	return &Reader{ctx: ctx, fd: fd, wake: wake, stop: func() {
 		if !cancel() {
 			<-woken
 		}
@@ -53,10 +56,11 @@ func newInterruptible(ctx context.Context, fd int) (*interruptible, error) {
 	}}, nil
 }
 
-func (r *interruptible) close() { r.stop() }
+// Close ends the use of the context, not the descriptor.
+func (r *Reader) Close() { r.stop() }
 
 // readByte reads one byte straight into b, which is one byte of locked memory.
-func (r *interruptible) readByte(b []byte) error {
+func (r *Reader) readByte(b []byte) error {
 	for {
 		fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}, {Fd: int32(r.wake), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil {
@@ -89,7 +93,7 @@ func (r *interruptible) readByte(b []byte) error {
 // readEntry reads what a person types, up to Return, into buf and returns how
 // many bytes it is. Backspace and Ctrl-U correct it; Ctrl-C, Ctrl-D and a
 // closed terminal are [client.ErrCancel].
-func readEntry(r *interruptible, buf []byte) (int, error) {
+func readEntry(r *Reader, buf []byte) (int, error) {
 	n, over := 0, false
 	for {
 		at := min(n, len(buf)-1)
@@ -105,7 +109,7 @@ func readEntry(r *interruptible, buf []byte) (int, error) {
 			return 0, client.ErrCancel
 		case key == keyNewline || key == keyReturn:
 			if over {
-				return 0, errTooLong
+				return 0, ErrTooLong
 			}
 			if n == len(buf) {
 				buf[at] = kept
@@ -137,8 +141,9 @@ func lastCharacter(b []byte) int {
 	return n
 }
 
-// readLine reads to a newline or the end, without the newline or CR LF.
-func readLine(r *interruptible, buf []byte) (int, error) {
+// Line reads to a newline or the end into buf and returns how many bytes it is,
+// without the newline or CR LF. What is longer than buf is [ErrTooLong].
+func (r *Reader) Line(buf []byte) (int, error) {
 	for n := 0; ; n++ {
 		at := min(n, len(buf)-1)
 		kept := buf[at]
@@ -150,7 +155,7 @@ func readLine(r *interruptible, buf []byte) (int, error) {
 		newline := !ended && buf[at] == keyNewline
 		if !ended && !newline {
 			if n == len(buf) {
-				return 0, errTooLong
+				return 0, ErrTooLong
 			}
 			continue
 		}

@@ -1,4 +1,4 @@
-package cli
+package ttyprompt
 
 import (
 	"context"
@@ -6,10 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/inkan-project/inkan/client"
 )
 
 func TestReadLineTakesThePINAndNothingElse(t *testing.T) {
@@ -30,7 +26,7 @@ func TestReadLineTakesThePINAndNothingElse(t *testing.T) {
 		{"64 bytes", long, long, "", nil},
 		{"64 bytes and a newline", long + "\n", long, "", nil},
 		{"63 bytes, CR LF", long[1:] + "\r\n", long[1:], "", nil},
-		{"65 bytes are not cut", long + "y\n", "", "\n", errTooLong},
+		{"65 bytes are not cut", long + "y\n", "", "\n", ErrTooLong},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, w, err := os.Pipe()
@@ -42,13 +38,13 @@ func TestReadLineTakesThePINAndNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = w.Close()
-			in, err := newInterruptible(t.Context(), int(r.Fd()))
+			in, err := NewReader(t.Context(), int(r.Fd()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer in.close()
+			defer in.Close()
 			buf := make([]byte, 64)
-			n, err := readLine(in, buf)
+			n, err := in.Line(buf)
 			if !errors.Is(err, tc.err) || string(buf[:n]) != tc.want {
 				t.Errorf("got %q, %v; want %q, %v", buf[:n], err, tc.want, tc.err)
 			}
@@ -69,41 +65,13 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	in, err := newInterruptible(ctx, int(r.Fd()))
+	in, err := NewReader(ctx, int(r.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.close()
+	defer in.Close()
 	go cancel()
-	if _, err := readLine(in, make([]byte, 64)); !errors.Is(err, context.Canceled) {
+	if _, err := in.Line(make([]byte, 64)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
-	}
-}
-
-func TestADescriptorIsUsedOnceAndOnlyIfItWasInherited(t *testing.T) {
-	r, w, err := os.Pipe() // Go's own: close-on-exec
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-	if _, err := newFDSource(int(r.Fd())); err == nil {
-		t.Error("took a descriptor that this process opened itself")
-	}
-	if _, err := newFDSource(1 << 20); err == nil {
-		t.Error("took a descriptor that is not open")
-	}
-}
-
-func TestADescriptorThatCannotBeReadIsAMistakeOfTheCommandLine(t *testing.T) {
-	fd, err := unix.Open(t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := &fdSource{fd} // which closes it
-	_, err = source.PIN(t.Context(), client.Prompt{}, make([]byte, 64))
-	m, ok := errors.AsType[*mistake](err)
-	if !ok || exitOf(err) != exitUsage || !strings.Contains(m.en, "the PIN cannot be read: it is a folder") || !strings.Contains(m.ja, "暗証番号を読めません") {
-		t.Errorf("got %#v, want a mistake with exit code 2", err)
 	}
 }
