@@ -59,6 +59,16 @@ type Options struct {
 	Language string
 }
 
+// PINSocketPath returns the path of the PIN socket that Dial uses with these
+// Options, for whoever starts a prompt of its own there.
+func (o Options) PINSocketPath() (string, error) {
+	socket, err := socketPath(o.Socket, "INKAN_SOCKET", DefaultSocket)
+	if err != nil {
+		return "", err
+	}
+	return socketPath(o.PINSocket, "INKAN_PIN_SOCKET", filepath.Join(filepath.Dir(socket), "pin.sock"))
+}
+
 // Client is a connection to inkand. Make one with [Dial].
 type Client struct {
 	socket   string
@@ -90,7 +100,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	if c.socket, err = socketPath(o.Socket, "INKAN_SOCKET", DefaultSocket); err != nil {
 		return nil, c.unreachable(err)
 	}
-	pinSocket, err := socketPath(o.PINSocket, "INKAN_PIN_SOCKET", filepath.Join(filepath.Dir(c.socket), "pin.sock"))
+	pinSocket, err := o.PINSocketPath()
 	if err != nil {
 		return nil, c.unreachable(err)
 	}

@@ -106,16 +106,16 @@ func (a *app) say(en, ja string) string { return words.Say(a.lang, en, ja) }
 // outf writes to stdout; Main reports a failure at the end.
 func (a *app) outf(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format, args...) }
 
-// dial connects to inkand.
-func (a *app) dial(ctx context.Context, source client.PINSource) (*client.Client, error) {
-	return client.Dial(ctx, client.Options{Socket: a.socket, PINSocket: a.pinSocket, PIN: source, Language: a.lang})
+// options say how to reach inkand.
+func (a *app) options() client.Options {
+	return client.Options{Socket: a.socket, PINSocket: a.pinSocket, Language: a.lang}
 }
 
 // run makes the body of a command that talks to inkand without a PIN.
 func (a *app) run(body func(ctx context.Context, c *client.Client) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
 		a.started = true
-		c, err := a.dial(cmd.Context(), nil)
+		c, err := client.Dial(cmd.Context(), a.options())
 		if err != nil {
 			return err
 		}

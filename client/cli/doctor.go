@@ -50,7 +50,7 @@ func (a *app) doctor(ctx context.Context) error {
 }
 
 func (a *app) diagnose(ctx context.Context) ([]*inkanpb.DiagnoseStep, error) {
-	c, err := a.dial(ctx, nil)
+	c, err := client.Dial(ctx, a.options())
 	if e, ok := errors.AsType[*client.Error](err); ok && errors.Is(err, client.ErrServiceUnreachable) {
 		step := &inkanpb.DiagnoseStep{
 			Layer: inkanpb.Layer_LAYER_SERVICE, Result: inkanpb.StepResult_STEP_RESULT_FAILED, Code: e.Code,

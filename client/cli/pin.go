@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/inkan-project/inkan/client"
-	"github.com/inkan-project/inkan/client/cli/ttyprompt"
 )
 
 // noPINFD means that --pin-fd was not given.
@@ -57,33 +56,4 @@ func (a *app) pinFlag(cmd *cobra.Command, fd *int) {
 	cmd.Flags().IntVar(fd, "pin-fd", noPINFD, a.say("read the PIN from descriptor `N`, to its end or a newline (else it is asked on the terminal)",
 		"暗証番号を記述子`N`から、終わりか改行まで読む(省略時は端末で尋ねる)"))
 	cmd.Flags().Lookup("pin-fd").DefValue = "0" // keeps "(default -1)" out of the help
-}
-
-// withPIN runs a command that may be asked for a PIN: from the descriptor if
-// one was given, else on the terminal, else by the prompt of the session.
-func (a *app) withPIN(cmd *cobra.Command, fd int, body func(ctx context.Context, c *client.Client) error) error {
-	source, err := a.pinSource(cmd, fd)
-	if err != nil {
-		return err
-	}
-	c, err := a.dial(cmd.Context(), source)
-	if err != nil {
-		return err
-	}
-	// Also waits until the terminal is as it was.
-	defer c.Close() // what was signed has been written
-	return body(cmd.Context(), c)
-}
-
-func (a *app) pinSource(cmd *cobra.Command, fd int) (client.PINSource, error) {
-	if cmd.Flags().Changed("pin-fd") {
-		if fd < 0 || fd == 1 || fd == 2 {
-			return nil, usage("--pin-fd is 0, or 3 and more", "--pin-fd には 0 または 3 以上を指定してください")
-		}
-		return newFDSource(fd)
-	}
-	if !ttyprompt.HaveTerminal() {
-		return nil, nil
-	}
-	return &ttyprompt.Source{Lang: a.lang}, nil
 }

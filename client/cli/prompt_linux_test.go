@@ -33,8 +33,12 @@ func startFake(t *testing.T) *clientfake.Server {
 }
 
 func TestThePINIsNotShownWhileItIsTyped(t *testing.T) {
+	withAndWithoutPrompt(t, thePINIsNotShown)
+}
+
+func thePINIsNotShown(t *testing.T, inkan string) {
 	fake := startFake(t)
-	term := startOnTerminal(t, fake, "pin", "verify")
+	term := startThere(t, fake, inkan, "pin", "verify")
 	term.expect(prompt)
 	if lflag := term.settings().Lflag; lflag&(unix.ECHO|unix.ICANON|unix.ISIG) != 0 {
 		t.Errorf("local modes are %#x while the PIN is typed, want no ECHO, ICANON, ISIG", lflag)
@@ -87,19 +91,24 @@ func TestTyping(t *testing.T) {
 }
 
 func TestAnInterruptedPromptLeavesTheTerminalAsItWas(t *testing.T) {
+	withAndWithoutPrompt(t, anInterruptedPromptLeavesTheTerminal)
+}
+
+func anInterruptedPromptLeavesTheTerminal(t *testing.T, inkan string) {
 	for _, tc := range []struct {
 		name      string
 		interrupt func(t *testing.T, fake *clientfake.Server, term *terminal)
 	}{
 		{"SIGTERM", func(t *testing.T, _ *clientfake.Server, term *terminal) { sendSignal(t, term, syscall.SIGTERM) }},
 		{"SIGINT", func(t *testing.T, _ *clientfake.Server, term *terminal) { sendSignal(t, term, syscall.SIGINT) }},
-		{"SIGHUP", func(t *testing.T, _ *clientfake.Server, term *terminal) { sendSignal(t, term, syscall.SIGHUP) }},
+		{"SIGHUP to all", func(t *testing.T, _ *clientfake.Server, term *terminal) { signalAll(t, term, syscall.SIGHUP) }},
+		{"SIGINT to all", func(t *testing.T, _ *clientfake.Server, term *terminal) { signalAll(t, term, syscall.SIGINT) }},
 		{"inkand cancels it", func(_ *testing.T, fake *clientfake.Server, _ *terminal) { fake.CancelPrompts() }},
 		{"pin.sock is gone", func(_ *testing.T, fake *clientfake.Server, _ *terminal) { fake.StopAgents() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			fake := startFake(t)
-			term := startOnTerminal(t, fake, "pin", "verify")
+			term := startThere(t, fake, inkan, "pin", "verify")
 			term.expect(prompt)
 			term.typeKeys("123")
 			tc.interrupt(t, fake, term)
@@ -114,6 +123,15 @@ func TestAnInterruptedPromptLeavesTheTerminalAsItWas(t *testing.T) {
 func sendSignal(t *testing.T, term *terminal, s syscall.Signal) {
 	t.Helper()
 	if err := term.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signalAll sends a signal to all processes of the terminal's job, as a shell
+// and the terminal do.
+func signalAll(t *testing.T, term *terminal, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(-term.cmd.Process.Pid, s); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -135,12 +153,16 @@ func TestAHostileNameDoesNotReachTheTerminal(t *testing.T) {
 
 // A shell shows what is typed again while a job is stopped (kill -TSTP, fg).
 func TestAPromptThatWasStoppedHidesThePINAgain(t *testing.T) {
+	withAndWithoutPrompt(t, aStoppedPromptHidesThePINAgain)
+}
+
+func aStoppedPromptHidesThePINAgain(t *testing.T, inkan string) {
 	fake := startFake(t)
-	term := startOnTerminal(t, fake, "pin", "verify")
+	term := startThere(t, fake, inkan, "pin", "verify")
 	term.expect(prompt)
-	sendSignal(t, term, syscall.SIGSTOP)
+	signalAll(t, term, syscall.SIGSTOP)
 	term.set(term.before)
-	sendSignal(t, term, syscall.SIGCONT)
+	signalAll(t, term, syscall.SIGCONT)
 	term.expect(prompt + "\r\nPIN (not shown; " + prompt)
 	if lflag := term.settings().Lflag; lflag&(unix.ECHO|unix.ICANON|unix.ISIG) != 0 {
 		t.Errorf("local modes are %#x after SIGCONT, want no ECHO, ICANON, ISIG", lflag)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,8 +34,37 @@ type terminal struct {
 	closed bool
 }
 
-// startOnTerminal runs inkan with these arguments on a terminal of its own.
+// startOnTerminal runs inkan with these arguments on a terminal of its own,
+// with inkan-prompt beside it.
 func startOnTerminal(t *testing.T, fake *clientfake.Server, args ...string) *terminal {
+	t.Helper()
+	return startThere(t, fake, "inkan", args...)
+}
+
+// withAndWithoutPrompt runs a test with an inkan that has inkan-prompt beside
+// it, and with one that asks by itself.
+func withAndWithoutPrompt(t *testing.T, test func(t *testing.T, inkan string)) {
+	t.Helper()
+	t.Run("inkan-prompt asks", func(t *testing.T) { test(t, "inkan") })
+	t.Run("inkan asks", func(t *testing.T) { test(t, inkanAlone(t)) })
+}
+
+// inkanAlone returns an inkan that has no inkan-prompt beside it.
+func inkanAlone(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("inkan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := filepath.Join(t.TempDir(), "inkan")
+	if err := os.Link(path, alone); err != nil {
+		t.Fatal(err)
+	}
+	return alone
+}
+
+// startThere runs an inkan on a terminal of its own.
+func startThere(t *testing.T, fake *clientfake.Server, inkan string, args ...string) *terminal {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -62,7 +92,7 @@ func startOnTerminal(t *testing.T, fake *clientfake.Server, args ...string) *ter
 	t.Cleanup(func() { _ = slave.Close() })
 	term := &terminal{t: t, master: master, slave: slave, grew: make(chan struct{})}
 	term.before = term.settings()
-	term.cmd = exec.Command("inkan", args...)
+	term.cmd = exec.Command(inkan, args...)
 	term.cmd.Env = append(os.Environ(), "INKAN_SOCKET="+fake.Socket, "INKAN_PIN_SOCKET="+fake.PINSocket, "LC_ALL=C", "GORACE=atexit_sleep_ms=0")
 	term.cmd.Stdout, term.cmd.Stderr = &term.stdout, &term.stderr
 	term.cmd.ExtraFiles = []*os.File{slave} // descriptor 3 there

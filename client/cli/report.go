@@ -8,7 +8,6 @@ import (
 
 	"github.com/inkan-project/inkan/client"
 	"github.com/inkan-project/inkan/client/internal/words"
-	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
 // report writes an error to stderr: what happened, then the next step; with
@@ -28,6 +27,11 @@ func (a *app) report(err error) exitCode {
 			return e.Code + " " + message, next
 		})
 		a.reportCause(e)
+		if x, ok := errors.AsType[*explained](err); ok {
+			for _, why := range x.why {
+				a.errf("  (%s)\n", words.Clean(why))
+			}
+		}
 	} else if _, ok := errors.AsType[*exitError](err); !ok {
 		a.errf("inkan: %s\n", words.Clean(err.Error()))
 	}
@@ -37,10 +41,9 @@ func (a *app) report(err error) exitCode {
 // reportCause adds what was wrong on our side when no PIN came; with --verbose
 // every cause there is.
 func (a *app) reportCause(e *client.Error) {
-	noPIN := e.Reason == inkanpb.Reason_REASON_NO_PIN_AGENT || e.Reason == inkanpb.Reason_REASON_PROMPT_CANCELLED
 	for _, cause := range causes(e.Unwrap()) {
 		_, fromGRPC := status.FromError(cause)
-		if a.verbose || noPIN && !fromGRPC {
+		if a.verbose || noPINCame(e) && !fromGRPC {
 			a.errf("  (%s)\n", words.Clean(cause.Error()))
 		}
 	}

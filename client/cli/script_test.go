@@ -1,30 +1,16 @@
 package cli_test
 
 import (
-	"context"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/inkan-project/inkan/client/cli"
 	"github.com/inkan-project/inkan/client/cli/clitest"
 	"github.com/inkan-project/inkan/client/internal/clientfake"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"inkan": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-		code := cli.Main(ctx, "v0.0.0-test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-		stop()
-		os.Exit(code)
-	}})
-}
 
 // fakeKey finds the fake of a script.
 type fakeKey struct{}
