@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/inkan-project/inkan/client"
@@ -81,27 +82,13 @@ func hidden(ctx context.Context, c *client.Client, readers []*inkanpb.ReaderStat
 	return nil
 }
 
-// pickCard looks for the whole identity or the serial, else the beginning of
-// the identity; without a name it is the only one there.
+// pickCard finds a card by name; without a name it is the only one there.
 func (a *app) pickCard(cards []*inkanpb.CardStatus, name string) (*inkanpb.CardStatus, error) {
-	var found []*inkanpb.CardStatus
-	for _, card := range cards {
-		if name != "" && (card.GetId() == name || card.GetSerial() == name) {
-			return card, nil
-		}
-		if strings.HasPrefix(card.GetId(), name) {
-			found = append(found, card)
-		}
-	}
-	switch {
+	switch found := namedCards(cards, name); {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		candidates := make([]string, 0, len(found))
-		for _, card := range found {
-			candidates = append(candidates, card.GetId()+" ("+card.GetCompany()+")")
-		}
-		return nil, ambiguous("--card", name, candidates)
+		return nil, ambiguousCard(found, name)
 	case name == "":
 		return nil, &mistake{
 			exit: exitNotFound,
@@ -110,6 +97,71 @@ func (a *app) pickCard(cards []*inkanpb.CardStatus, name string) (*inkanpb.CardS
 		}
 	}
 	return nil, client.NewError(inkanpb.Reason_REASON_CARD_NOT_FOUND, a.lang, map[string]string{"card": name})
+}
+
+// chooseRegistered finds the card that --card names in the register, where
+// cards stay that are gone.
+func (a *app) chooseRegistered(ctx context.Context, c *client.Client, name string) (*inkanpb.RegisteredCard, error) {
+	cards, err := c.Cards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.pickRegistered(cards, name)
+}
+
+// pickRegistered finds a card of the register by name; without a name it is
+// the only one that is inserted, else the only one there is.
+func (a *app) pickRegistered(cards []*inkanpb.RegisteredCard, name string) (*inkanpb.RegisteredCard, error) {
+	found := namedCards(cards, name)
+	if name == "" {
+		here := slices.DeleteFunc(slices.Clone(cards), func(card *inkanpb.RegisteredCard) bool { return !card.GetPresent() })
+		if len(here) > 0 {
+			found = here
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, ambiguousCard(found, name)
+	case name == "":
+		return nil, &mistake{
+			exit: exitNotFound,
+			en:   "No card was ever seen on this PC.", nextEN: "Insert the card and run: inkan status",
+			ja: "このPCで使われたICカードはありません。", nextJA: "カードを差し込み、inkan status で確認してください。",
+		}
+	}
+	return nil, client.NewError(inkanpb.Reason_REASON_CARD_NOT_REGISTERED, a.lang, map[string]string{"card": name})
+}
+
+// namedCard is a card of status or of the register.
+type namedCard interface {
+	GetId() string
+	GetSerial() string
+	GetCompany() string
+}
+
+// namedCards looks for the whole identity or the serial, else the beginning of
+// the identity. Without a name it is all of them.
+func namedCards[C namedCard](cards []C, name string) []C {
+	var found []C
+	for _, card := range cards {
+		if name != "" && (card.GetId() == name || card.GetSerial() == name) {
+			return []C{card}
+		}
+		if strings.HasPrefix(card.GetId(), name) {
+			found = append(found, card)
+		}
+	}
+	return found
+}
+
+func ambiguousCard[C namedCard](found []C, name string) error {
+	candidates := make([]string, 0, len(found))
+	for _, card := range found {
+		candidates = append(candidates, card.GetId()+" ("+card.GetCompany()+")")
+	}
+	return ambiguous("--card", name, candidates)
 }
 
 // ambiguous lists what a name could mean.

@@ -1,10 +1,12 @@
 // Package cli is the inkan command: what a person types to see cards and keys,
-// to sign a file and to read the log.
+// to sign a file, to change a PIN, unlock or stop a card, and to read the log.
 //
 // It is a client like any other and knows nothing that [client] does not tell.
+// At a terminal it starts inkan-prompt (package promptcmd) for what may need a PIN.
 // It guarantees: output for people goes to stdout, everything about an error
-// to stderr; the PIN is entered on the terminal itself (never stdin) or read
-// from a descriptor, straight into locked memory; a file is written whole or
+// to stderr; a secret is entered on the terminal itself (never stdin), or, the
+// PIN alone, read from a descriptor, straight into locked memory; a card is
+// stopped only when it was confirmed twice; a file is written whole or
 // not at all; no control character from a card, a program or the service
 // reaches the terminal; JSON output only ever gains fields.
 //

@@ -21,6 +21,12 @@ type pinJSON struct {
 	TriesLeft  *uint32 `json:"tries_left"`  // null = unknown
 	TriesKnown bool    `json:"tries_known"` // true: the card confirmed the number; false: at most
 	Limit      uint32  `json:"limit"`
+	// Unaccounted tries count as spent although no verdict came.
+	Unaccounted uint32 `json:"unaccounted"`
+	// WaitSeconds is how long the next try must wait.
+	WaitSeconds int64 `json:"wait_seconds"`
+	// Reinsert is true if the card must be inserted again first.
+	Reinsert bool `json:"reinsert"`
 }
 
 type certificateJSON struct {
@@ -78,11 +84,41 @@ type cardJSON struct {
 	Serial       string            `json:"serial"`
 	State        string            `json:"state"`
 	PIN          pinJSON           `json:"pin"`
+	UnlockCode   pinJSON           `json:"unlock_code"`
 	Application  string            `json:"application"`
 	Reader       string            `json:"reader"`
 	Virtual      bool              `json:"virtual"`
 	Company      string            `json:"company"`
 	Certificates []certificateJSON `json:"certificates"`
+	Notices      []noticeJSON      `json:"notices"`
+}
+
+// registeredJSON is a card of the register.
+type registeredJSON struct {
+	ID           string            `json:"id"`
+	Serial       string            `json:"serial"`
+	Application  string            `json:"application"`
+	Virtual      bool              `json:"virtual"`
+	Company      string            `json:"company"`
+	FirstSeen    *time.Time        `json:"first_seen"`
+	LastSeen     *time.Time        `json:"last_seen"`
+	Present      bool              `json:"present"`
+	State        string            `json:"state"`
+	Stop         *stopJSON         `json:"stop"` // null = not stopped here
+	Certificates []certificateJSON `json:"certificates"`
+}
+
+type stopJSON struct {
+	Time   *time.Time `json:"time"`
+	UID    uint32     `json:"uid"`
+	Reason string     `json:"reason"`
+	Record uint64     `json:"record"`
+}
+
+// changedJSON is a card that was stopped or lifted.
+type changedJSON struct {
+	Card   string `json:"card"`
+	Record uint64 `json:"record"`
 }
 
 type statusJSON struct {
@@ -140,7 +176,10 @@ func pinToJSON(p *inkanpb.PinStatus) pinJSON {
 	if p == nil {
 		return pinJSON{}
 	}
-	return pinJSON{TriesLeft: p.TriesLeft, TriesKnown: p.TriesLeft != nil && p.GetTriesKnown(), Limit: p.GetLimit()}
+	return pinJSON{
+		TriesLeft: p.TriesLeft, TriesKnown: p.TriesLeft != nil && p.GetTriesKnown(), Limit: p.GetLimit(),
+		Unaccounted: p.GetUnaccounted(), WaitSeconds: seconds(p), Reinsert: p.GetReinsert(),
+	}
 }
 
 func certificateToJSON(c *inkanpb.Certificate) *certificateJSON {
@@ -171,26 +210,48 @@ func statusToJSON(s *inkanpb.Status, socket string) statusJSON {
 		Service: serviceJSON{
 			Version: service.GetVersion(), Socket: socket, StartedAt: rfc3339(service.GetStartedAt()),
 			Virtual: service.GetVirtual(), VirtualHint: service.GetVirtualHint(), Missing: missingWord(service.GetMissing()),
-			PINMemory: service.GetPinMemory(), PeerCheck: service.GetPeerCheck(), Notices: []noticeJSON{},
+			PINMemory: service.GetPinMemory(), PeerCheck: service.GetPeerCheck(), Notices: noticesToJSON(service.GetNotices()),
 		},
 		Readers: []readerJSON{}, Cards: []cardJSON{},
-	}
-	for _, n := range service.GetNotices() {
-		out.Service.Notices = append(out.Service.Notices, noticeJSON{n.GetCode(), n.GetEn(), n.GetJa()})
 	}
 	for _, r := range s.GetReaders() {
 		out.Readers = append(out.Readers, readerJSON{r.GetName(), r.GetCardPresent(), r.GetVirtual(), r.GetCardId(), r.GetProblem()})
 	}
 	for _, c := range s.GetCards() {
 		card := cardJSON{
-			ID: c.GetId(), Serial: c.GetSerial(), State: cardStateWord(c.GetState()), PIN: pinToJSON(c.GetPin()),
+			ID: c.GetId(), Serial: c.GetSerial(), State: cardStateWord(c.GetState()), PIN: pinToJSON(c.GetPin()), UnlockCode: pinToJSON(c.GetUnlockCode()),
 			Application: c.GetApplication(), Reader: c.GetReader(), Virtual: c.GetVirtual(), Company: c.GetCompany(),
-			Certificates: []certificateJSON{},
-		}
-		for _, certificate := range c.GetCertificates() {
-			card.Certificates = append(card.Certificates, *certificateToJSON(certificate))
+			Certificates: certificatesToJSON(c.GetCertificates()), Notices: noticesToJSON(c.GetNotices()),
 		}
 		out.Cards = append(out.Cards, card)
+	}
+	return out
+}
+
+func registeredToJSON(c *inkanpb.RegisteredCard) registeredJSON {
+	out := registeredJSON{
+		ID: c.GetId(), Serial: c.GetSerial(), Application: c.GetApplication(), Virtual: c.GetVirtual(), Company: c.GetCompany(),
+		FirstSeen: rfc3339(c.GetFirstSeen()), LastSeen: rfc3339(c.GetLastSeen()), Present: c.GetPresent(),
+		State: cardStateWord(c.GetState()), Certificates: certificatesToJSON(c.GetCertificates()),
+	}
+	if s := c.GetStop(); s != nil {
+		out.Stop = &stopJSON{Time: rfc3339(s.GetTime()), UID: s.GetUid(), Reason: s.GetReason(), Record: s.GetRecord()}
+	}
+	return out
+}
+
+func certificatesToJSON(certificates []*inkanpb.Certificate) []certificateJSON {
+	out := make([]certificateJSON, 0, len(certificates))
+	for _, c := range certificates {
+		out = append(out, *certificateToJSON(c))
+	}
+	return out
+}
+
+func noticesToJSON(notices []*inkanpb.ServiceNotice) []noticeJSON {
+	out := make([]noticeJSON, 0, len(notices))
+	for _, n := range notices {
+		out = append(out, noticeJSON{n.GetCode(), n.GetEn(), n.GetJa()})
 	}
 	return out
 }

@@ -4,11 +4,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/inkan-project/inkan/client/cli/clitest"
 	"github.com/inkan-project/inkan/client/internal/clientfake"
+	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -39,6 +42,11 @@ func TestScripts(t *testing.T) {
 //
 //	fake fail METHOD REASON [name=value...]   the next call of the method fails
 //	fake tries N                              tries left
+//	fake unlock-tries N                       tries of the unlock code left
+//	fake confirm                              few tries must be confirmed
+//	fake hold                                 the card is held
+//	fake take-out                             the card is in the register only
+//	fake troubles                             status knows of everything that holds a try up
 //	fake no-agents                            pin.sock is gone
 //	fake break REASON                         diagnosis finds this about the card
 //	fake hide-cards                           the caller may not see cards
@@ -64,6 +72,18 @@ func fakeCommand(ts *testscript.TestScript, _ bool, args []string) {
 		n, err := strconv.Atoi(args[0])
 		ts.Check(err)
 		fake.SetTries(uint32(n))
+	case "unlock-tries":
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		fake.SetUnlockTries(uint32(n))
+	case "confirm":
+		fake.ConfirmFewTries()
+	case "hold":
+		fake.Hold()
+	case "take-out":
+		fake.TakeCardOut()
+	case "troubles":
+		fake.ChangeStatus(troubles)
 	case "no-agents":
 		fake.StopAgents()
 	case "break":
@@ -79,4 +99,12 @@ func fakeCommand(ts *testscript.TestScript, _ bool, args []string) {
 	default:
 		ts.Fatalf("unknown: fake %s", what)
 	}
+}
+
+// troubles is all that status can say of a card.
+func troubles(c *inkanpb.CardStatus) {
+	c.Pin.Unaccounted, c.Pin.Wait = 2, durationpb.New(29500*time.Millisecond)
+	c.UnlockCode.Reinsert = true
+	en, ja := catalogue.In("en", inkanpb.Reason_REASON_USED_ELSEWHERE, nil), catalogue.In("ja", inkanpb.Reason_REASON_USED_ELSEWHERE, nil)
+	c.Notices = []*inkanpb.ServiceNotice{{Code: "INK-6003", En: en.Message, Ja: ja.Message}}
 }

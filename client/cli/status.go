@@ -146,16 +146,40 @@ func (a *app) virtualMark(virtual bool) string { return words.Virtual(a.lang, vi
 
 func (a *app) printCards(cards []*inkanpb.CardStatus) {
 	var rows [][]string
+	var notes []string
 	for _, c := range cards {
-		limit := ""
-		if n := c.GetPin().GetLimit(); n > 0 {
-			limit = a.say(" of ", " / ") + itoa(int(n))
-		}
 		rows = append(rows, []string{
-			c.GetId() + a.virtualMark(c.GetVirtual()), c.GetCompany(), a.forPeople(cardStateWord(c.GetState())), a.pinTries(c.GetPin()) + limit,
+			c.GetId() + a.virtualMark(c.GetVirtual()), c.GetCompany(), a.forPeople(cardStateWord(c.GetState())),
+			a.triesOf(c.GetPin()), a.triesOf(c.GetUnlockCode()),
 		})
+		for _, note := range a.cardNotes(c) {
+			notes = append(notes, c.GetId()+": "+note)
+		}
 	}
-	a.printTable([]string{a.say("CARD", "カード"), a.say("COMPANY", "会社"), a.say("STATE", "状態"), a.say("TRIES LEFT", "残り回数")}, rows)
+	a.printTable([]string{
+		a.say("CARD", "カード"), a.say("COMPANY", "会社"), a.say("STATE", "状態"),
+		a.say("TRIES LEFT", "残り回数"), a.say("UNLOCK TRIES", "ロック解除コード残り"),
+	}, rows)
+	a.printNotes(notes)
+}
+
+// triesOf is the tries left and the limit.
+func (a *app) triesOf(p *inkanpb.PinStatus) string {
+	limit := ""
+	if n := p.GetLimit(); n > 0 {
+		limit = a.say(" of ", " / ") + itoa(int(n))
+	}
+	return a.pinTries(p) + limit
+}
+
+// printNotes writes what stands under a table.
+func (a *app) printNotes(notes []string) {
+	if len(notes) > 0 {
+		a.outf("\n")
+	}
+	for _, note := range notes {
+		a.outf("%s\n", words.Clean(note))
+	}
 }
 
 func (a *app) printCertificates(cards []*inkanpb.CardStatus) {

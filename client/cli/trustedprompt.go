@@ -72,7 +72,7 @@ func startPrompt(ctx context.Context, path, socket, lang string) *trustedPrompt 
 		_ = readyTheirs.Close() // nothing was written
 		return failed(err)
 	}
-	running, kill := context.WithCancel(context.Background()) // ended by end, never by a signal to inkan
+	running, kill := context.WithCancel(context.Background())                                                          // ended by end, never by a signal to inkan
 	cmd := exec.CommandContext(running, path, "--socket", socket, "--ready-fd", "3", "--life-fd", "4", "--lang", lang) //nolint:gosec // beside this program or where it is packaged: found by findPrompt alone
 	cmd.Env = []string{}
 	cmd.ExtraFiles = []*os.File{readyTheirs, lifeTheirs} // 3 and 4 there
