@@ -6,7 +6,7 @@
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-build: ## build inkand, inkan and inkan-virtual-card into bin/
+build: ## build inkand, inkan, inkan-prompt and inkan-virtual-card into bin/
 	.ci/build
 
 run: build ## see it work: sign a sample document with a virtual card, check it with openssl

@@ -7,6 +7,8 @@
 //	proto/inkan/v1          the contract: .proto files and their Go code
 //	client                  what programs import: Dial, Client, Signer, errors
 //	client/cli              the command inkan; its main is client/cmd/inkan
+//	client/cli/promptcmd    the program inkan-prompt, the trusted prompt
+//	client/cli/ttyprompt    questions at the terminal, of both programs
 //
 //	daemon                  inkand put together: Config, Load, Run
 //	daemon/cmd/inkand       its main
