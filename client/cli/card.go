@@ -58,8 +58,12 @@ func (a *app) printRegister(cards []*inkanpb.RegisteredCard) {
 			state = inkanpb.CardState_CARD_STATE_STOPPED_HERE
 			stops = append(stops, card.GetId()+": "+a.stopWords(s))
 		}
+		stateText := a.forPeople(cardStateWord(state))
+		if state == inkanpb.CardState_CARD_STATE_UNSPECIFIED {
+			stateText = a.say("not known", "不明") // it is not here
+		}
 		rows = append(rows, []string{
-			card.GetId() + a.virtualMark(card.GetVirtual()), card.GetCompany(), place, a.forPeople(cardStateWord(state)),
+			card.GetId() + a.virtualMark(card.GetVirtual()), card.GetCompany(), place, stateText,
 			at(card.GetFirstSeen(), "2006-01-02"), at(card.GetLastSeen(), "2006-01-02"), latestEnd(card),
 		})
 	}

@@ -80,6 +80,5 @@ func (s *Server) ListCards(_ context.Context, q *inkanpb.ListCardsRequest) (*ink
 	return &inkanpb.ListCardsResponse{Cards: []*inkanpb.RegisteredCard{{
 		Id: OtherCardID, Serial: OtherCardID[len("piv-"):], Application: "PIV", Company: "株式会社サンプル",
 		FirstSeen: timestamppb.New(started().AsTime().AddDate(-1, 0, 0)), LastSeen: timestamppb.New(started().AsTime().AddDate(0, -1, 0)),
-		State: inkanpb.CardState_CARD_STATE_READY,
 	}}}, nil
 }

@@ -22,7 +22,7 @@ func Say(lang, en, ja string) string {
 // word that is not known stays as it is.
 func In(lang, word string) string {
 	if lang != "ja" {
-		return strings.NewReplacer("_", " ", "change-pin", "change PIN", "stop-here", "stop here").Replace(word)
+		return strings.NewReplacer("_", " ", "change-pin", "change PIN", "stop-here", "stop here", "out-of-band", "used elsewhere").Replace(word)
 	}
 	japanese := map[string]string{
 		"ready": "使用可", "low": "残りわずか", "held": "保留", "locked": "ロック", "dead": "使用不能", "stopped_here": "使用停止",
@@ -32,6 +32,7 @@ func In(lang, word string) string {
 		"start": "起動", "stop": "停止", "intent": "開始", "result": "結果", "refused": "拒否", "event": "通知",
 		"sign": "署名", "verify": "暗証番号の照合", "change-pin": "暗証番号の変更", "unlock": "ロック解除",
 		"acknowledge": "保留の解除", "stop-here": "使用停止", "lift": "使用停止の解除",
+		"out-of-band": "他の場所での使用", "recovery": "起動時の確認",
 		"OK": "成功", "FAILED": "失敗", "UNKNOWN": "不明",
 	}
 	if ja, ok := japanese[word]; ok {
