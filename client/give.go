@@ -11,6 +11,7 @@ import (
 // give takes what a prompt asks for from the source and hands it to inkand,
 // once. An error means that nothing was handed over.
 func (a *agent) give(ctx context.Context, p *inkanpb.PinPrompt) error {
+	a.note(nil) // takes the lock that the caller took: what it did is visible to the source
 	prompt := promptOf(p)
 	answer := &inkanpb.PinAnswer{PromptId: p.GetPromptId()}
 	err := a.confirm(ctx, prompt, answer)

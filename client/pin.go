@@ -36,8 +36,9 @@ var (
 // must not cut a PIN that is longer: that is an error. inkand checks the form
 // before it spends a try. PIN must return soon after ctx is done, which is
 // when the prompt's time is over or nobody waits for it any more. A Client
-// calls it for one prompt at a time, and what it did happens before the call
-// that needed the PIN returns (unless that call's own context ended).
+// calls it for one prompt at a time: what the caller did before the call that
+// needed the PIN happens before PIN is called, and what PIN did happens before
+// that call returns (unless that call's own context ended).
 //
 // [ErrCancel] and every other error end the prompt without a try; an error
 // other than ErrCancel is a cause of the error that the call returns.
