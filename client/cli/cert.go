@@ -31,7 +31,7 @@ func (a *app) certCommand() *cobra.Command {
 			return a.run(func(ctx context.Context, c *client.Client) error { return a.showCertificate(ctx, c, key, asPEM) })(cmd, args)
 		},
 	}
-	show.Flags().StringVar(&key, "key", "", a.say("`ID` of the key, its slot (9c), or the beginning of the part after the dot", "鍵の`ID`、場所(9c)、または点の後の先頭部分"))
+	show.Flags().StringVar(&key, "key", "", a.say("`ID` of the key, its slot (9c), or the beginning (4 and more) of the part after the dot", "鍵の`ID`、場所(9c)、または点の後の先頭4文字以上"))
 	show.Flags().BoolVar(&asPEM, "pem", false, a.say("print the certificate itself, as PEM", "証明書そのものをPEMで出力する"))
 	return a.group("cert", "Certificates", "証明書", show)
 }

@@ -18,6 +18,10 @@ func (a *app) chooseKey(ctx context.Context, c *client.Client, name string) (*in
 	return a.pickKey(keys, name)
 }
 
+// minTail is the least that names a key by its hash: more than a slot has, lest
+// a slot without a key be taken for another key.
+const minTail = 4
+
 // pickKey looks for the whole identity, else the slot, else the beginning of
 // the part after the dot. The first of these that fits any key decides, and it
 // must fit one key only.
@@ -27,7 +31,7 @@ func (a *app) pickKey(keys []*inkanpb.Key, name string) (*inkanpb.Key, error) {
 		func(k *inkanpb.Key) bool { return strings.EqualFold(k.GetSlot(), name) },
 		func(k *inkanpb.Key) bool {
 			id := k.GetId()
-			return strings.HasPrefix(id[strings.LastIndexByte(id, '.')+1:], strings.ToLower(name))
+			return len(name) >= minTail && strings.HasPrefix(id[strings.LastIndexByte(id, '.')+1:], strings.ToLower(name))
 		},
 	} {
 		var found []*inkanpb.Key

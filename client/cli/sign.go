@@ -53,7 +53,7 @@ openssl dgst -verify で検証できます(RSAは法の長さ、ECDSAはASN.1 DE
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.key, "key", "", a.say("`ID` of the key, its slot (9c), or the beginning of the part after the dot", "鍵の`ID`、場所(9c)、または点の後の先頭部分"))
+	flags.StringVar(&f.key, "key", "", a.say("`ID` of the key, its slot (9c), or the beginning (4 and more) of the part after the dot", "鍵の`ID`、場所(9c)、または点の後の先頭4文字以上"))
 	flags.StringVar(&f.in, "in", "", a.say("`FILE` to sign; - is stdin", "署名する`FILE`。- は標準入力"))
 	flags.StringVar(&f.out, "out", "", a.say("`FILE` for the signature; - is stdout; may be left out with --json", "署名を書く`FILE`。- は標準出力。--json では省略できる"))
 	flags.StringVar(&f.algorithm, "alg", "", a.say("`NAME` of the algorithm, such as ECDSA-SHA256 (else the key's usual one)", "アルゴリズムの`NAME`(例: ECDSA-SHA256、省略時は鍵の標準)"))

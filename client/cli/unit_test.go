@@ -61,17 +61,18 @@ func key(card, slot, tail string) *inkanpb.Key {
 }
 
 func TestAKeyIsNamedByIdentitySlotOrTail(t *testing.T) {
-	keys := []*inkanpb.Key{key("piv-a.b", "9a", "aa11"), key("piv-a.b", "9c", "ab22"), key("piv-c", "9c", "9cff"), key("piv-c", "9e", "ab33")}
+	keys := []*inkanpb.Key{key("piv-a.b", "9a", "aa1144"), key("piv-a.b", "9c", "ab2222"), key("piv-c", "9c", "9cff00"), key("piv-c", "9e", "ab2233")}
 	for _, tc := range []struct {
 		name, give, want string
 		exit             exitCode
 	}{
-		{"the whole identity", "piv-c.9cff", "piv-c.9cff", 0},
-		{"a slot of one card", "9A", "piv-a.b.aa11", 0},
+		{"the whole identity", "piv-c.9cff00", "piv-c.9cff00", 0},
+		{"a slot of one card", "9A", "piv-a.b.aa1144", 0},
 		{"a slot of two cards", "9c", "", exitUsage},
-		{"the beginning of one tail", "AA", "piv-a.b.aa11", 0},
-		{"the beginning of two tails", "ab", "", exitUsage},
-		{"one digit more", "ab3", "piv-c.ab33", 0},
+		{"the beginning of one tail", "AA11", "piv-a.b.aa1144", 0},
+		{"the beginning of two tails", "ab22", "", exitUsage},
+		{"one digit more", "ab223", "piv-c.ab2233", 0},
+		{"a slot that is empty, though a tail begins so", "aa", "", exitNotFound},
 		{"nothing like it", "zz", "", exitNotFound},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
