@@ -114,6 +114,8 @@ func TestOutcomeIsUnknownWhenTheAnswerIsLost(t *testing.T) {
 		"pulled after the card acted":       {pcsctest.Fault{Match: verify, Acts: true}, 1},
 		"half a status word came":           {pcsctest.Fault{Match: verify, Acts: true, Cut: 1}, 1},
 		"an answer of one byte":             {pcsctest.Fault{Match: verify, Acts: true, Answer: []byte{0x90}}, 1},
+		"dropped before the command":        {pcsctest.Fault{Match: verify, Drop: true}, 0},
+		"dropped after the card acted":      {pcsctest.Fault{Match: verify, Drop: true, Acts: true}, 1},
 		"pulled and put back before":        {pcsctest.Fault{Match: verify, Insert: newCard("B")}, 0},
 		"pulled and put back after":         {pcsctest.Fault{Match: verify, Acts: true, Insert: newCard("B")}, 1},
 		"an answer that has no status word": {pcsctest.Fault{Match: verify, Acts: true, Answer: []byte{0x00, 0x01, 0x02}}, 1},

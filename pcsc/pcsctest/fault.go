@@ -9,6 +9,15 @@ import (
 
 // Fault is something that goes wrong with one command. The zero value pulls the
 // card before the next command reaches it.
+//
+// Drop does what a real reader does when nothing comes from a card that is in,
+// after its own attempts to repair the transmission: it waits for the time that
+// the card may take (WT or BWT of ISO/IEC 7816-3, a second and more: Delay is
+// for that) and gives up (CCID 1.1 table 6.2-2, ICC_MUTE). The card keeps its
+// power, and so what was verified; no event is seen; the next command reaches
+// it. One thing differs: a real driver reports an error, of which pcscd makes
+// SCARD_E_NOT_TRANSACTED, and vpcd 3.3 success with an answer of no bytes, for
+// it takes -1 for a great length. To a program both say: outcome unknown.
 type Fault struct {
 	// Match picks the command; nil takes any. Skip lets as many pass first.
 	Match func(command []byte) bool
@@ -23,6 +32,7 @@ type Fault struct {
 
 	Stall  bool          // no answer comes until the card is pulled
 	Delay  time.Duration // the card answers (with Acts), but late
+	Drop   bool          // the command is lost, or with Acts the answer; the card stays in (see below)
 	Answer []byte        // comes in the place of the card's answer
 
 	// Of a card that is pulled:
