@@ -51,7 +51,7 @@ func TestADroppedCommandLeavesTheCardIn(t *testing.T) {
 	s := pcsc.NewService(pcsc.Config{})
 	t.Cleanup(func() { _ = s.Close() })
 	r.Insert(in)
-	known := insertion(t, s)
+	known := present(t, s, true)
 	c, err := s.Connect(t.Context(), r.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestADroppedCommandLeavesTheCardIn(t *testing.T) {
 			t.Errorf("drop %d: the card saw %q, want %q", i, seen, want)
 		}
 	}
-	if now := insertion(t, s); now != known {
+	if now := present(t, s, true); now != known {
 		t.Errorf("pcscd saw insertion %d, before the drops %d", now, known)
 	}
 	if err := c.Disconnect(pcsc.Reset); err != nil {
@@ -89,8 +89,34 @@ func TestADroppedCommandLeavesTheCardIn(t *testing.T) {
 	}
 }
 
-// insertion waits for the card and returns the number that pcscd gave it.
-func insertion(t *testing.T, s *pcsc.Service) uint32 {
+// TestACardThatIsPutBackIsSeen pulls a card and resets before pcscd looks: after
+// that, pcscd would not see a card that comes back too soon.
+func TestACardThatIsPutBackIsSeen(t *testing.T) {
+	p := pcsctest.Start(t, pcsctest.Options{})
+	r, in := p.Reader("Inkan Test"), &notes{}
+	s := pcsc.NewService(pcsc.Config{})
+	t.Cleanup(func() { _ = s.Close() })
+	for range 3 {
+		r.Insert(in)
+		present(t, s, true)
+		c, err := s.Connect(t.Context(), r.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Remove()
+		if err := c.Reset(t.Context()); !errors.Is(err, pcsc.ErrRemoved) {
+			t.Errorf("Reset without a card: %v", err)
+		}
+		if err := c.Disconnect(pcsc.Reset); err != nil {
+			t.Error(err)
+		}
+		present(t, s, false) // so pcscd says, after the reset
+	}
+}
+
+// present waits until there is a card, or none, and returns the number that
+// pcscd gave the state.
+func present(t *testing.T, s *pcsc.Service, card bool) uint32 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -100,10 +126,14 @@ func insertion(t *testing.T, s *pcsc.Service) uint32 {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var in, number = false, uint32(0)
 		for _, r := range now {
-			if r.Present {
-				return r.Insertion
+			if r.Present || !in && !card {
+				in, number = r.Present, r.Insertion
 			}
+		}
+		if len(now) > 0 && in == card {
+			return number
 		}
 		known = now
 	}

@@ -32,7 +32,7 @@ type Fault struct {
 
 	Stall  bool          // no answer comes until the card is pulled
 	Delay  time.Duration // the card answers (with Acts), but late
-	Drop   bool          // the command is lost, or with Acts the answer; the card stays in (see below)
+	Drop   bool          // the command is lost, or with Acts the answer; the card stays in
 	Answer []byte        // comes in the place of the card's answer
 
 	// Of a card that is pulled:

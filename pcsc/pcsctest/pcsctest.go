@@ -63,7 +63,7 @@ mount -t tmpfs tmpfs /run
 mkdir /run/pcscd
 ip link set lo up
 ip route replace local 127.0.0.0/8 dev lo proto kernel scope host src 127.0.0.1 table local quickack 1
-LISTEN_PID=$$ LISTEN_FDS=1 exec pcscd --foreground --config "$1"
+LISTEN_PID=$$ LISTEN_FDS=1 exec pcscd --foreground --info --config "$1"
 `
 
 const (
@@ -248,7 +248,7 @@ func (p *PCSCD) launch() (*running, error) {
 		return nil, fmt.Errorf("handing over pcscd's socket: %w", err)
 	}
 	defer socket.Close()
-	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening pcscd's log: %w", err)
 	}
@@ -260,9 +260,11 @@ func (p *PCSCD) launch() (*running, error) {
 	return startTied(cmd)
 }
 
+func (p *PCSCD) logPath() string { return filepath.Join(p.dir, "log") }
+
 // log is what pcscd and its shell wrote.
 func (p *PCSCD) log() string {
-	text, err := os.ReadFile(filepath.Join(p.dir, "log"))
+	text, err := os.ReadFile(p.logPath())
 	if err != nil {
 		return err.Error()
 	}

@@ -21,6 +21,7 @@ type Reader struct {
 	card    virtual.Card // inserted, or nil
 	faults  []*arranged
 	session *session // nil: no connection to pcscd
+	pulled  int      // how long pcscd's log was when the card was pulled that it knew; 0: it knew none
 }
 
 func newReader(p *PCSCD, friendly string, port int) *Reader {
@@ -29,13 +30,25 @@ func newReader(p *PCSCD, friendly string, port int) *Reader {
 }
 
 // Insert puts a card in. pcscd looks every 400 ms, and sees it the next time it
-// does. While pcscd is down, the card waits in the reader.
+// does; before that, Insert waits until pcscd has seen that the card before is
+// gone. While pcscd is down, the card waits in the reader.
 func (r *Reader) Insert(card virtual.Card) {
 	r.service.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.card != nil {
 		r.service.t.Fatalf("%s has a card already", r.Name)
+	}
+	r.insertLocked(card)
+}
+
+func (r *Reader) insertLocked(card virtual.Card) {
+	r.service.t.Helper()
+	if r.pulled > 0 {
+		if err := r.service.awaitRemoval(r.Name, r.pulled); err != nil {
+			r.service.t.Fatal(err)
+		}
+		r.pulled = 0
 	}
 	r.card = card
 	if err := r.plugLocked(); err != nil {
@@ -47,9 +60,8 @@ func (r *Reader) Insert(card virtual.Card) {
 // is used no more.
 func (r *Reader) Remove() {
 	r.mu.Lock()
-	r.card = nil
 	s := r.session
-	r.session = nil
+	r.leaveLocked()
 	r.mu.Unlock()
 	if s != nil {
 		s.pull()
@@ -57,12 +69,28 @@ func (r *Reader) Remove() {
 	}
 }
 
-// Replace pulls the card and puts another in, or the same: faster than pcscd
-// looks, so that it often does not notice.
+// leaveLocked forgets the card that is about to be pulled.
+func (r *Reader) leaveLocked() {
+	if r.session != nil && r.session.known.Load() {
+		r.pulled = r.service.logged()
+	}
+	r.card, r.session = nil, nil
+}
+
+// Replace pulls the card and puts another in, or the same, between two looks of
+// pcscd, so that it does not notice: what is sent next is lost, unless it is a
+// reset, and then it is the other card that answers. For a swap that pcscd sees
+// there are Remove and Insert.
 func (r *Reader) Replace(card virtual.Card) {
 	r.service.t.Helper()
-	r.Remove()
-	r.Insert(card)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session == nil {
+		r.insertLocked(card)
+		return
+	}
+	r.card = card
+	r.session.replace(card, false)
 }
 
 // Blip pulls the card and puts it back at once.
@@ -72,6 +100,22 @@ func (r *Reader) Blip() {
 	card := r.card
 	r.mu.Unlock()
 	r.Replace(card)
+}
+
+// swap is what a fault does that pulls the card and puts another one in, or
+// none. It reports whether there is one: somebody else may have pulled it too.
+func (r *Reader) swap(s *session, card virtual.Card) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session != s {
+		return false
+	}
+	if card == nil {
+		r.leaveLocked()
+		return false
+	}
+	r.card = card
+	return true
 }
 
 // plugLocked connects the inserted card to pcscd, if there are both.
@@ -86,7 +130,10 @@ func (r *Reader) plugLocked() error {
 		cancel()
 		return err
 	}
-	s := &session{reader: r, card: r.card, next: conn, pid: running.pid, ctx: ctx, pull: cancel, done: make(chan struct{})}
+	s := &session{
+		reader: r, card: r.card, out: make(chan struct{}), next: conn,
+		pid: running.pid, ctx: ctx, pull: cancel, done: make(chan struct{}),
+	}
 	r.session = s
 	go s.run()
 	return nil
@@ -96,7 +143,7 @@ func (r *Reader) plugLocked() error {
 func (r *Reader) serviceEnded() {
 	r.mu.Lock()
 	s := r.session
-	r.session = nil
+	r.session, r.pulled = nil, 0
 	r.mu.Unlock()
 	if s != nil {
 		s.pull()

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,43 +14,45 @@ import (
 	"github.com/inkan-project/inkan/pcsc/virtual/vpcd"
 )
 
-// session is a card that is connected to pcscd, with its faults in between.
+// session is a reader with a card as pcscd sees it, with the faults in between.
+// It outlives a card that is replaced.
+//
+// Such a swap must not look like a removal followed by an insertion to vpcd,
+// for a card may be lost by it: vpcd tells of a connection that ended just once,
+// and when a client resets the card before pcscd looks by itself, pcscd notes
+// "no card" without telling its watching thread, which then sees a card where
+// one was before (pcsclite 1.9.9: SCARD_ABSENT in SCardReconnect and
+// SCardDisconnect of winscard.c, dwCurrentState in eventhandler.c). From then on
+// pcscd answers 0x8010000C until a card is out for longer than 400 ms.
 type session struct {
 	reader *Reader
-	card   virtual.Card
-	conn   net.Conn        // which vpcd uses; of the goroutine of run, as next
-	next   net.Conn        // takes its place when it ends, or nil
 	pid    int             // of pcscd
-	ctx    context.Context //nolint:containedctx // is the stay of the card in the reader
+	ctx    context.Context //nolint:containedctx // is the time of the session
 	pull   context.CancelFunc
 	done   chan struct{}
-	struck *Fault // the fault that ended it; of the goroutine of run
+	known  atomic.Bool // pcscd has looked at it
+
+	mu    sync.Mutex // guards the fields that follow; held while the card is used
+	card  virtual.Card
+	out   chan struct{} // is closed when the card is pulled for another one
+	stale bool          // the card is another one, of which pcscd has not heard
+
+	// Of the goroutine of run:
+
+	conn net.Conn // which vpcd uses
+	next net.Conn // takes its place when it ends, or nil
 }
 
 func (s *session) run() {
 	defer close(s.done)
 	defer s.pull()
-	err := s.serve()
-	if err != nil && s.struck == nil && !errors.Is(err, vpcd.ErrMute) {
+	if err := s.serve(); err != nil && !errors.Is(err, vpcd.ErrMute) {
 		s.reader.service.t.Errorf("%s: %v", s.reader.Name, err)
-	}
-	if s.struck == nil {
-		return
-	}
-	r := s.reader
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.session != s {
-		return // somebody pulled or restarted meanwhile
-	}
-	r.session, r.card = nil, s.struck.Insert
-	if err := r.plugLocked(); err != nil {
-		r.service.t.Errorf("%s: putting a card back: %v", r.Name, err)
 	}
 }
 
-// serve lets pcscd use the card until it is pulled. A dropped command ends a
-// connection, and not the stay of the card.
+// serve lets pcscd use the card until it is pulled. A command that is lost ends
+// a connection, and not the session.
 func (s *session) serve() error {
 	defer func() {
 		if s.next != nil {
@@ -63,8 +67,7 @@ func (s *session) serve() error {
 	}
 }
 
-// dial gives the connection that is ready. Without one it connects again: vpcd
-// drops a card in the middle of a reset when it was swapped.
+// dial gives the connection that is ready, or a new one.
 func (s *session) dial(ctx context.Context) (net.Conn, error) {
 	conn := s.next
 	s.next = nil
@@ -78,13 +81,139 @@ func (s *session) dial(ctx context.Context) (net.Conn, error) {
 	return polled{conn}, nil
 }
 
-// stay makes a connection for when this one ends, on which the card is still
-// in: the driver forgets a card without an answer, and finds this one waiting
-// the next time it looks. No look comes in between, and the power stays on.
-func (s *session) stay() error {
+// lose leaves a command without an answer. It ends the connection, for vpcd has
+// no other way; the next one waits already when vpcd looks, which so finds a
+// card at any time, and does not take its power away.
+func (s *session) lose() []byte {
+	if s.ctx.Err() != nil {
+		return nil
+	}
 	next, err := dial(s.ctx, s.pid, s.reader.port)
+	if err != nil {
+		s.reader.service.t.Errorf("%s: losing a command: %v", s.reader.Name, err)
+	}
 	s.next = next
-	return err
+	return nil
+}
+
+// replace puts another card in the place of this one, which is used no more.
+// heard says that what is under way will be lost; else the next command is.
+func (s *session) replace(card virtual.Card, heard bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.out)
+	s.card, s.out, s.stale = card, make(chan struct{}), !heard
+	power(card)
+}
+
+// ATR implements [vpcd.Card].
+func (s *session) ATR() []byte {
+	s.known.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.card.ATR()
+}
+
+// Reset implements [vpcd.Card].
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = false
+	s.card.Reset()
+}
+
+// Power is passed on to a card that has it.
+func (s *session) Power() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = false
+	power(s.card)
+}
+
+func power(card virtual.Card) {
+	if c, ok := card.(interface{ Power() }); ok {
+		c.Power()
+		return
+	}
+	card.Reset()
+}
+
+// Transmit implements [vpcd.Card].
+func (s *session) Transmit(command []byte) []byte {
+	f := s.reader.due(command)
+	if f != nil {
+		defer close(f.struck)
+	}
+	answer, out := s.tell(command, f == nil || f.Acts)
+	switch {
+	case out == nil:
+		return s.lose()
+	case f == nil:
+		return answer
+	}
+	if f.Meanwhile != nil {
+		f.Meanwhile()
+	}
+	if !s.linger(&f.Fault, out) {
+		return s.lose()
+	}
+	switch {
+	case f.Answer != nil:
+		return f.Answer
+	case f.Drop:
+		return s.lose()
+	case f.Delay > 0:
+		return answer
+	}
+	return s.pulled(&f.Fault, answer)
+}
+
+// tell gives the command to the card if that is to act. out is closed when the
+// card is replaced; it is nil when it was, and the command is lost.
+func (s *session) tell(command []byte, act bool) (answer []byte, out <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stale {
+		s.stale = false
+		return nil, nil
+	}
+	if act {
+		answer = s.card.Transmit(command)
+	}
+	return answer, s.out
+}
+
+// linger waits as long as the fault wants. It reports whether the card is still
+// in.
+func (s *session) linger(f *Fault, out <-chan struct{}) bool {
+	var late <-chan time.Time
+	switch {
+	case f.Stall:
+	case f.Delay > 0:
+		late = time.After(f.Delay)
+	default:
+		return true
+	}
+	select {
+	case <-late:
+		return true
+	case <-s.ctx.Done():
+	case <-out:
+	}
+	return false
+}
+
+// pulled is a card that goes while pcscd waits for its answer.
+func (s *session) pulled(f *Fault, answer []byte) []byte {
+	if f.Cut > 0 {
+		frame := binary.BigEndian.AppendUint16(nil, uint16(len(answer)))
+		_, _ = s.conn.Write(append(frame, answer[:min(f.Cut, len(answer))]...))
+	}
+	if !s.reader.swap(s, f.Insert) {
+		return nil // ends the session
+	}
+	s.replace(f.Insert, true)
+	return s.lose()
 }
 
 // maxSilence is how long vpcd may ask nothing of a card that is in: pcscd looks
@@ -112,62 +241,4 @@ func (p polled) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.Conn.Read(b)
-}
-
-// ATR implements [vpcd.Card].
-func (s *session) ATR() []byte { return s.card.ATR() }
-
-// Reset implements [vpcd.Card].
-func (s *session) Reset() { s.card.Reset() }
-
-// Power is passed on to a card that has it.
-func (s *session) Power() {
-	if c, ok := s.card.(interface{ Power() }); ok {
-		c.Power()
-		return
-	}
-	s.card.Reset()
-}
-
-// Transmit implements [vpcd.Card].
-func (s *session) Transmit(command []byte) []byte {
-	f := s.reader.due(command)
-	if f == nil {
-		return s.card.Transmit(command)
-	}
-	defer close(f.struck)
-	var answer []byte
-	if f.Acts {
-		answer = s.card.Transmit(command)
-	}
-	if f.Meanwhile != nil {
-		f.Meanwhile()
-	}
-	if f.Delay > 0 {
-		select {
-		case <-time.After(f.Delay):
-		case <-s.ctx.Done():
-			return nil
-		}
-	}
-	switch {
-	case f.Stall:
-		<-s.ctx.Done()
-		return nil
-	case f.Answer != nil:
-		return f.Answer
-	case f.Drop:
-		if err := s.stay(); err != nil {
-			s.reader.service.t.Errorf("%s: dropping a command: %v", s.reader.Name, err)
-		}
-		return nil
-	case f.Delay > 0:
-		return answer
-	}
-	if f.Cut > 0 {
-		frame := binary.BigEndian.AppendUint16(nil, uint16(len(answer)))
-		_, _ = s.conn.Write(append(frame, answer[:min(f.Cut, len(answer))]...))
-	}
-	s.struck = &f.Fault
-	return nil // ends the connection
 }
