@@ -73,7 +73,7 @@ func (s Secret) String() string {
 // PINPolicy says when a card wants the PIN for a key.
 type PINPolicy uint8
 
-// PIN policies (SP 800-73-5 part 1 table 6: 9A and 9C want the PIN, 9C for
+// PIN policies (SP 800-73-5 part 1 table 5: 9A and 9C want the PIN, 9C for
 // each signature, 9E never).
 const (
 	PINNever  PINPolicy = 1

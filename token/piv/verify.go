@@ -11,7 +11,7 @@ import (
 )
 
 // VERIFY (SP 800-73-5 part 2 section 3.2.1).
-const referencePIN = 0x80 // PIV Card Application PIN (part 1 table 4)
+const referencePIN = 0x80 // PIV Card Application PIN (part 1 section 5.1)
 
 // Tries asks by VERIFY without data where [Options].EmptyVerifySafe says that
 // this is free, and only for the PIN; else it sends nothing and the tries are

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/des" //nolint:gosec // 3DES is what cards and tools in use authenticate with (SP 800-78-4 table 6-2)
+	"crypto/des" //nolint:gosec // 3DES is what cards and tools in use authenticate with (SP 800-78-5 table 9)
 	"crypto/subtle"
 	"fmt"
 	"io"
@@ -13,7 +13,7 @@ import (
 )
 
 // AdminAlgorithm is the algorithm of the management key (SP 800-78-5 section
-// 6.2; 3DES: SP 800-78-4 table 6-2, withdrawn since, and still the only one of
+// 6.2 and table 9; there 3DES is deprecated, and it is still the only one of
 // yubico-piv-tool 2.2.0).
 type AdminAlgorithm byte
 
@@ -45,7 +45,7 @@ func (a AdminAlgorithm) keyLength() int {
 }
 
 // isNamed reports whether P1 means this algorithm: 3DES has a second name, 00
-// (SP 800-78-4 table 6-2), by which OpenSC asks for random bytes.
+// (SP 800-78-5 table 9), by which OpenSC asks for random bytes.
 func (a AdminAlgorithm) isNamed(p1 byte) bool {
 	return AdminAlgorithm(p1) == a || p1 == 0 && a == AdminTDEA
 }
@@ -97,8 +97,8 @@ type adminSession struct {
 }
 
 // authenticateAdmin is GENERAL AUTHENTICATE with the management key (SP
-// 800-73-5 part 2 section 3.2.4 and appendix A.1): mutual by witness, or of the
-// host alone by challenge. There is no count of tries: the key is not one that
+// 800-73-5 part 2 section 3.2.4): mutual by witness (appendix A.2), or of the
+// host alone by challenge (A.1). There is no count of tries: the key is not one that
 // people type.
 func (c *Card) authenticateAdmin(command apdu.Command) ([]byte, apdu.SW) {
 	pending := c.session.proving

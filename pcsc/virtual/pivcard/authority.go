@@ -97,7 +97,8 @@ func (u usage) fitting(t KeyType) x509.KeyUsage {
 	return u.keyUsage &^ x509.KeyUsageKeyEncipherment
 }
 
-// usageOf follows the purposes of the PIV keys (SP 800-73-5 part 1 section 5.1).
+// usageOf follows the purposes of the PIV keys (SP 800-73-5 part 1 sections
+// 3.1.3, 3.1.4, 3.2.1 and 3.2.2).
 func usageOf(slot Slot) (usage, error) {
 	switch slot {
 	case SlotAuthentication:

@@ -13,6 +13,8 @@ func applicationID() []byte {
 }
 
 // propertyTemplate is the answer to SELECT (SP 800-73-5 part 2 section 3.1.1).
+// That wants the whole AID in tag 4F; YubiKeys give the part after the RID, and
+// so does this card.
 func propertyTemplate() []byte {
 	aid := applicationID()
 	t := apdu.AppendTLV(nil, 0x4F, aid[ridLength:])                         // PIX with the version
@@ -120,8 +122,8 @@ func (p *profile) chuid() []byte {
 	return apdu.AppendTLV(b, tagCheck, nil)
 }
 
-// fascN is agency 9999, system 9999, credential 999999: the number of cards
-// that no federal agency issued (SP 800-73-5 part 1 section 3.1.2), in the
+// fascN is the number that SP 800-73-5 part 1 section 3.1.2 wants: agency 9999,
+// system 9999, credential 999999, as on cards that no federal agency issued, in the
 // 5-bit code of "Technical Implementation Guidance: Smart Card Enabled
 // Physical Access Control Systems" version 2.2 section 6.
 func fascN() []byte {

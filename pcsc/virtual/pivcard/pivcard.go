@@ -39,7 +39,8 @@ const Tries = 10
 // GUIDPrefix marks a card as virtual: the GUID in its CHUID (data object
 // 5FC102, tag 34, 16 bytes; SP 800-73-5 part 1 section 3.1.2) begins with
 // these four ASCII bytes, 49 4E 4B 56. The rest is random, with the version
-// and variant of RFC 9562 section 5.8 (UUIDv8, for such private layouts).
+// and variant of RFC 9562 section 5.8 (UUIDv8, for such private layouts: no
+// card that keeps to part 1 section 3.4.1 has it, which wants 1, 4 or 5).
 const GUIDPrefix = "INKV"
 
 // Slot is a key reference (SP 800-73-5 part 1 section 5.1).
@@ -56,7 +57,7 @@ const (
 // String returns the slot as people write it, for example "9c".
 func (s Slot) String() string { return fmt.Sprintf("%02x", byte(s)) }
 
-// KeyType is a cryptographic algorithm identifier (SP 800-78-5 section 6.2).
+// KeyType is a cryptographic algorithm identifier (SP 800-78-5 section 6.2, table 9).
 type KeyType byte
 
 // Types of keys.

@@ -7,8 +7,9 @@ import (
 	"github.com/inkan-project/inkan/pcsc/apdu"
 )
 
-// Bounds on what is put on the card, in bytes and objects: above those of SP
-// 800-73-5 part 1 appendix A, and little enough to write at once.
+// Bounds on what is put on the card, in bytes and objects: twice a certificate
+// of SP 800-73-5 part 1 appendix A (1,857 bytes; pictures are not for this
+// card), and little enough to write at once.
 const (
 	maxObject  = 4000
 	maxObjects = 64

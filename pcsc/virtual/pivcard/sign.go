@@ -90,7 +90,7 @@ func agree(private *ecdsa.PrivateKey, point []byte) ([]byte, bool) {
 	return shared, err == nil
 }
 
-// allows applies the PIN policies (SP 800-73-5 part 1 section 5.1).
+// allows applies the PIN policies (SP 800-73-5 part 1 table 5).
 func (s *session) allows(slot Slot, fresh bool) bool {
 	switch slot {
 	case SlotCardAuth:
