@@ -3,7 +3,10 @@ package pcscdtest_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/inkan-project/inkan/client"
 	"github.com/inkan-project/inkan/daemon/daemontest"
@@ -16,25 +19,28 @@ var commands = []string{"SELECT", "GET DATA", "empty VERIFY", "VERIFY", "GENERAL
 
 const verifyCommand = 3 // from here on a try was recorded
 
-// TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord pulls the card
-// before, during and after each command. The moments follow each other, each
-// with a reader and a card of its own: side by side a card that was put in again
-// was now and then not seen for long (pcscd 1.9.9, vsmartcard 3.3; the cause is
-// not known).
-func TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord(t *testing.T) {
-	b := newBench(t, "Before", "During", "After")
-	for name, pulled := range map[string]pcsctest.Fault{
-		"Before": {}, "During": {Acts: true, Cut: 1}, "After": {Acts: true},
-	} {
+// TestALossAtEachCommandOfASignatureNeverSpendsWithoutARecord loses each command
+// in turn: the card is pulled before, during and after it, or stays in and the
+// command or the answer is dropped. Each way has a reader and a card of its own.
+func TestALossAtEachCommandOfASignatureNeverSpendsWithoutARecord(t *testing.T) {
+	ways := map[string]pcsctest.Fault{
+		"Pulled before": {}, "Pulled during": {Acts: true, Cut: 1}, "Pulled after": {Acts: true},
+		"Dropped before": {Drop: true}, "Dropped after": {Drop: true, Acts: true},
+	}
+	b := newBench(t, slices.Collect(maps.Keys(ways))...)
+	right, wrong := b.Client(rightPIN), b.Client(daemontest.WrongPINs()) // of all: a user has at most eight PIN agents
+	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
-			g := gap{b: b, t: t, reader: b.pcscd.Reader(name), card: newCard(t, nil), right: b.Client(rightPIN), wrong: b.Client(daemontest.WrongPINs())}
+			t.Parallel()
+			g := gap{b: b, t: t, reader: b.pcscd.Reader(name), card: newCard(t, nil), right: right, wrong: wrong}
 			g.reader.Insert(g.card)
 			g.id = g.await(in(g.reader)).GetId()
 			g.key = b.key(g.id, "9a")
+			g.await(full(g.id))
 			for i := range commands {
-				g.pull(i, "a right PIN", g.right, pulled)
+				g.lose(i, "a right PIN", g.right, way)
 				if i == verifyCommand { // before it no PIN plays a part, and a wrong one gets no further
-					g.pull(i, "a wrong PIN", g.wrong, pulled)
+					g.lose(i, "a wrong PIN", g.wrong, way)
 				}
 			}
 			g.released()
@@ -42,7 +48,20 @@ func TestAPullAtEachCommandOfASignatureNeverSpendsWithoutARecord(t *testing.T) {
 	}
 }
 
-// gap is one card that is pulled and comes back, again and again.
+// TestAReaderThatGivesUpAfterInkandDidServesTheCardAgain drops a VERIFY before
+// a reader that waits for longer than inkand does.
+func TestAReaderThatGivesUpAfterInkandDidServesTheCardAgain(t *testing.T) {
+	b := newBenchIn(t, "1s")
+	g := gap{b: b, t: t, reader: b.pcscd.Reader("Inkan Test"), card: newCard(t, nil), right: b.Client(rightPIN)}
+	g.reader.Insert(g.card)
+	g.id = g.await(in(g.reader)).GetId()
+	g.key = b.key(g.id, "9a")
+	g.await(full(g.id))
+	g.lose(verifyCommand, "a right PIN", g.right, pcsctest.Fault{Drop: true, Delay: 2500 * time.Millisecond})
+	g.released()
+}
+
+// gap is one card that is lost and found, again and again.
 type gap struct {
 	b      *bench
 	t      *testing.T
@@ -55,24 +74,26 @@ type gap struct {
 	signed int // signatures that Sign returned
 }
 
-// pull signs while the card is pulled at command i, and puts it back.
-func (g *gap) pull(i int, name string, c *client.Client, f pcsctest.Fault) {
+// lose signs while command i gets lost, and brings the card back.
+func (g *gap) lose(i int, name string, c *client.Client, way pcsctest.Fault) {
+	g.t.Helper()
 	name = fmt.Sprintf("%s with %s", commands[i], name)
 	verifies, intents := g.card.truth(g.t).Verifies, g.count().intents
-	struck := g.reader.Arrange(pcsctest.Fault{Skip: i, Acts: f.Acts, Cut: f.Cut})
+	way.Skip = i
+	struck := g.reader.Arrange(way)
 	sig, err := sign(g.t.Context(), c, g.key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)
-	<-struck
 	if !lost(err) || len(sig.Bytes) > 0 {
 		g.t.Errorf("%s: Sign gave %d bytes, error %v", name, len(sig.Bytes), err)
 	}
 	if i == verifyCommand && !errors.Is(err, client.ErrPINNoVerdict) {
 		g.t.Errorf("%s: %v, want PIN_NO_VERDICT", name, err)
 	}
+	happened(g.t, name, struck)
 	var spent, seen int
 	if i >= verifyCommand {
 		spent = 1
 	}
-	if i > verifyCommand || i == verifyCommand && f.Acts {
+	if i > verifyCommand || i == verifyCommand && way.Acts {
 		seen = 1
 	}
 	if n := g.count().intents - intents; n != spent {
@@ -81,19 +102,68 @@ func (g *gap) pull(i int, name string, c *client.Client, f pcsctest.Fault) {
 	if n := g.card.truth(g.t).Verifies - verifies; n != seen {
 		g.t.Errorf("%s: the card saw %d VERIFYs, want %d", name, n, seen)
 	}
+	switch {
+	case !way.Drop:
+		g.reinsert()
+	case way.Delay > 0:
+		g.recover(name)
+	}
 	g.back(name)
 }
 
-// back puts the card in again: never more tries are shown than it has, and a
-// right PIN gets all of them back.
-func (g *gap) back(name string) {
-	g.await(func(s *inkanpb.Status) *inkanpb.CardStatus { // until it is seen to be gone
+// happened waits for a fault, but not for ever.
+func happened(t *testing.T, name string, struck <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-struck:
+	case <-time.After(hangs):
+		t.Fatalf("%s: the fault did not strike", name)
+	}
+}
+
+// recover signs as soon as that is possible: the reader is not used before the
+// call that inkand gave up has returned, and a refusal spends nothing.
+func (g *gap) recover(name string) {
+	g.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline, intents := time.After(hangs), g.count().intents
+	for {
+		_, err := sign(g.t.Context(), g.right, g.key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)
+		if err == nil {
+			g.signed++
+			break
+		}
+		if !errors.Is(err, client.ErrCardSilent) {
+			g.t.Fatalf("%s: Sign until the reader is free: %v", name, err)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			g.t.Fatalf("%s: the card was not found usable again: %v", name, err)
+		}
+	}
+	if n := g.count().intents - intents; n != 1 {
+		g.t.Errorf("%s: %d tries recorded for one signature", name, n)
+	}
+}
+
+// reinsert puts a card in again when it is seen to be gone.
+func (g *gap) reinsert() {
+	g.t.Helper()
+	g.await(func(s *inkanpb.Status) *inkanpb.CardStatus {
 		if in(g.reader)(s) == nil {
 			return &inkanpb.CardStatus{}
 		}
 		return nil
 	})
 	g.reader.Insert(g.card)
+}
+
+// back uses the card that is in again: never more tries are shown than it has,
+// and a right PIN gets all of them back.
+func (g *gap) back(name string) {
+	g.t.Helper()
 	shown := g.await(in(g.reader)).GetPin().GetTriesLeft()
 	if left := g.card.truth(g.t).PINLeft; int(shown) > left {
 		g.t.Errorf("%s: %d tries shown, the card has %d", name, shown, left)

@@ -110,14 +110,17 @@ func sign(ctx context.Context, c *client.Client, key *inkanpb.Key, a inkanpb.Alg
 
 // debits counts the tries that the journal ever spent, from the log: each
 // intent of a PIN has its debit in the same barrier.
-func (b *bench) debits() int {
+func (b *bench) debits() int { return b.debitsOf("") }
+
+// debitsOf is debits of one card, or of all.
+func (b *bench) debitsOf(cardID string) int {
 	b.t.Helper()
 	n := 0
 	for rec, err := range b.Client(nil).Records(b.t.Context()) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		if rec.GetKind() == inkanpb.RecordKind_RECORD_KIND_INTENT {
+		if rec.GetKind() == inkanpb.RecordKind_RECORD_KIND_INTENT && (cardID == "" || rec.GetCardId() == cardID) {
 			n++
 		}
 	}
