@@ -164,7 +164,7 @@ func runLocked(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules, o.Config.PIN.TrustedAgents), Logger: o.Logger})
+	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules, promptGID, o.Config.PIN.TrustedAgents), Logger: o.Logger})
 	wrong, err := pages.Wrong()
 	if err != nil {
 		return fmt.Errorf("locking memory for what was wrong: %w", err)

@@ -3,8 +3,10 @@ package daemon
 import (
 	"fmt"
 	"net"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,13 +85,17 @@ func applications(profiles *cardprofile.Set) []cardowner.Application {
 
 // identifyAgent says who connected to the PIN socket, and refuses those for
 // whom no prompt can ever come: they must not take the places of others.
-func identifyAgent(rules *policy.Policy, trusted []string) func(*net.UnixConn) (prompt.Peer, error) {
+func identifyAgent(rules *policy.Policy, promptGID *uint32, trusted []string) func(*net.UnixConn) (prompt.Peer, error) {
 	return func(conn *net.UnixConn) (prompt.Peer, error) {
 		c, err := peer.FromConn(conn)
 		if err != nil {
 			return prompt.Peer{}, err
 		}
-		roles := rules.Roles(policy.Subject{UID: c.UID, Groups: c.AllGroups()})
+		groups := c.AllGroups()
+		if promptGID != nil && c.GID == *promptGID {
+			groups = append(groups, primaryGroup(c.UID)...) // its own took the place of the user's
+		}
+		roles := rules.Roles(policy.Subject{UID: c.UID, Groups: groups})
 		if !roles.Has(policy.RoleSigner) {
 			c.Close()
 			return prompt.Peer{}, fmt.Errorf("uid %d is no signer", c.UID)
@@ -99,6 +105,19 @@ func identifyAgent(rules *policy.Policy, trusted []string) func(*net.UnixConn) (
 			Trusted: slices.Contains(trusted, c.Program) && checkExecutable(c.Program) == nil,
 		}, nil
 	}
+}
+
+// primaryGroup returns the primary group of a user, none if it is not known.
+func primaryGroup(uid uint32) []uint32 {
+	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if err != nil {
+		return nil
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil
+	}
+	return []uint32{uint32(gid)}
 }
 
 // service says what status shows of the service itself.

@@ -74,7 +74,7 @@ func TestTheProgramBehindAPINAgentIsKnownToBeGone(t *testing.T) {
 	if peer.Mode() != "pidfd" {
 		t.Skip("needs SO_PEERPIDFD, Linux 6.5")
 	}
-	who, err := identifyAgent(policy.New(policy.Config{VirtualUID: currentUID()}), nil)(agentConn(t))
+	who, err := identifyAgent(policy.New(policy.Config{VirtualUID: currentUID()}), nil, nil)(agentConn(t))
 	if err != nil || who.UID != *currentUID() || int(who.PID) != os.Getpid() {
 		t.Fatalf("agent %+v, %v", who, err)
 	}
@@ -88,7 +88,7 @@ func TestTheProgramBehindAPINAgentIsKnownToBeGone(t *testing.T) {
 }
 
 func TestWhoMayNotSignGivesNoPINs(t *testing.T) {
-	if who, err := identifyAgent(policy.New(policy.Config{}), nil)(agentConn(t)); err == nil {
+	if who, err := identifyAgent(policy.New(policy.Config{}), nil, nil)(agentConn(t)); err == nil {
 		t.Errorf("agent %+v is taken", who)
 	}
 }

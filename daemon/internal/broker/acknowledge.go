@@ -41,6 +41,7 @@ func (b *Broker) Acknowledge(ctx context.Context, caller Caller, id token.CardID
 // confirmHeld has a person type the number of tries left.
 func (b *Broker) confirmHeld(ctx context.Context, req prompt.Request, pin pinguard.Belief) error {
 	req.Ask, req.Reason, req.Confirmation = prompt.AskNothing, prompt.ReasonHeld, strconv.Itoa(pin.Left)
+	req.People = !b.cfg.Virtual
 	req.Tries, req.TriesConfirmed = token.KnownTries(pin.Left), pin.Confirmed
 	answer, err := b.cfg.Prompter.Ask(ctx, req)
 	switch {

@@ -66,6 +66,7 @@ func (op *operation) ask(ctx context.Context) (*entry, error) {
 	req := op.prompt
 	req.Tries, req.TriesConfirmed = token.KnownTries(e.shown.Left), e.shown.Confirmed
 	if e.shown.Left <= lastTries && !op.b.cfg.Virtual {
+		req.People = true
 		req.Confirmation, req.Reason = strconv.Itoa(e.shown.Left), prompt.ReasonFewTries
 		if op.secret == token.SecretUnlockCode {
 			req.Reason = prompt.ReasonReissue
@@ -151,6 +152,7 @@ func (op *operation) notKnownWrong(ctx context.Context, e *entry) error {
 	req := op.prompt
 	req.Tries, req.TriesConfirmed = token.KnownTries(e.shown.Left), e.shown.Confirmed
 	req.Ask, req.Confirmation, req.Reason = prompt.AskNothing, changedWord, prompt.ReasonChangedElsewhere
+	req.People = true
 	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
 	switch {
 	case token.KindOf(err) == token.KindPromptCancelled:

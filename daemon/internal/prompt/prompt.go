@@ -68,8 +68,10 @@ type Request struct {
 	// Confirmation is what the person must type besides the secret, at most 32
 	// characters; "" = nothing. Whoever asked compares the Answer's.
 	Confirmation string
-	Reason       Reason        // why
-	Timeout      time.Duration // to answer, from when the person is asked; 0 = one minute
+	Reason       Reason // why
+	// People lets only the trusted prompt answer: nobody else is asked.
+	People  bool
+	Timeout time.Duration // to answer, from when the person is asked; 0 = one minute
 }
 
 // Asked is what a person is asked for: one of a card's secrets, or a new one.
@@ -165,7 +167,8 @@ func New(config Config) *Server {
 // question at a time, in the order of the calls. When it fails no other agent
 // is asked.
 //
-// It returns a [*token.Error]. KindNoPINAgent: there is no such agent; whether
+// It returns a [*token.Error]. KindPINSourceRefused: only people may answer,
+// and there are but programs. KindNoPINAgent: there is no such agent; whether
 // it does not exist or belongs to somebody else is not told.
 // KindPromptCancelled: the person said no, or the agent went away or broke the
 // protocol. KindPromptTimeout: no answer in time. KindCallEnded: ctx ended.
@@ -180,7 +183,13 @@ func (s *Server) Ask(ctx context.Context, r Request) (Answer, error) {
 	if r.Timeout <= 0 {
 		r.Timeout = defaultTimeout
 	}
-	for _, a := range s.candidates(r) {
+	all := s.candidates(r)
+	people := slices.DeleteFunc(slices.Clone(all), func(a *agent) bool { return r.People && a.source != SourcePrompt })
+	if len(people) == 0 && len(all) > 0 {
+		return Answer{}, token.Errorf(token.KindPINSourceRefused, "only a person at the trusted prompt may answer").
+			InJapanese("信頼された入力画面で人が答える必要があります")
+	}
+	for _, a := range people {
 		if err := a.peer.Alive(); err != nil {
 			a.drop(fmt.Errorf("checking agent: %w", err))
 			continue

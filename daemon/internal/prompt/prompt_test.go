@@ -322,3 +322,19 @@ func TestAcceptingGoesOnAfterPassingErrorsAndEndsWithOthers(t *testing.T) {
 		t.Errorf("%d errors were not taken", len(l.errs))
 	}
 }
+
+func TestWhereOnlyPeopleMayAnswerNoProgramIsAsked(t *testing.T) {
+	h := newHarness(t, nil)
+	r := request()
+	r.People = true
+	h.ask(t.Context(), r).fails(token.KindNoPINAgent)
+	program := h.agent(1000, 0, false)
+	h.ask(t.Context(), r).fails(token.KindPINSourceRefused)
+	person := h.agent(1000, promptGID, false)
+	h.agent(1000, 0, false) // a newer one, which would be asked first
+	ask := h.ask(t.Context(), r)
+	person.send(cancelled(person.prompted().GetPromptId()))
+	ask.fails(token.KindPromptCancelled)
+	r.Agent = program.id
+	h.ask(t.Context(), r).fails(token.KindPINSourceRefused)
+}
