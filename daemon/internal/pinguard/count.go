@@ -38,6 +38,7 @@ const (
 	flagCopied    uint8 = 1 // the state directory is a copy: held
 	flagElsewhere uint8 = 2 // the card had fewer tries left than were counted
 	flagCrowded   uint8 = 4 // more users than fit: as if the gate were closed
+	flagRenewed   uint8 = 8 // used counts from renewedUsed, not from zero
 )
 
 const (
@@ -54,6 +55,16 @@ func (c count) has(flag uint8) bool { return c.flags&flag != 0 }
 
 // held reports whether no try may be made until somebody acknowledges.
 func (c count) held() bool { return c.silent >= silentLimit || c.has(flagCopied) }
+
+// left is the number of tries left by this count alone. limit is the card
+// profile's.
+func (c count) left(limit int) int {
+	limit = min(limit, MaxLimit)
+	if c.has(flagRenewed) {
+		return max(0, min(limit, lowTries)+renewedUsed-int(c.used))
+	}
+	return max(0, limit-int(c.used))
+}
 
 // of returns the tries of a user since the insertion.
 func (c count) of(uid uint32) uint8 {
@@ -104,7 +115,7 @@ func (c count) settled(v token.Verdict, who Who, limit int, at stamp) count {
 		if who.Free {
 			return c.cleared()
 		}
-		if who.Program {
+		if who.Program && c.program > 0 { // an administrator may have forgotten it meanwhile
 			c.program--
 		}
 		return c.charged(who.UID, -1).cleared()
@@ -149,10 +160,11 @@ func (c count) cleared() count {
 // lowered takes over a card's own count that is below ours.
 func (c count) lowered(limit int, onCard token.Tries) count {
 	x, known := onCard.Count()
-	if limit = min(limit, MaxLimit); !known || c.used == blockedUsed || x >= max(0, limit-int(c.used)) {
+	if !known || x >= c.left(limit) {
 		return c
 	}
-	c.used = uint8(limit - x)
+	c.used = uint8(min(limit, MaxLimit) - x)
+	c.flags &^= flagRenewed
 	if x == 0 {
 		c.used = blockedUsed
 	}

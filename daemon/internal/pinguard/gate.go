@@ -155,7 +155,7 @@ func believe(c count, acc Account) Belief {
 		Limit: min(acc.Limit, MaxLimit), Unaccounted: int(c.lost),
 		Reinsert: c.streak >= maxStreak || c.has(flagCrowded), Elsewhere: c.has(flagElsewhere),
 	}
-	b.Left = max(0, b.Limit-int(c.used))
+	b.Left = c.left(acc.Limit)
 	if x, known := acc.OnCard.Count(); known {
 		b.Confirmed = x <= b.Left
 		b.Left = min(b.Left, x)

@@ -203,18 +203,19 @@ func (g *Guard) After(a *token.Attempt, verdict token.Verdict) Belief {
 }
 
 // Lower records that a card's own count is below ours, durably: somebody used
-// tries elsewhere. It reports whether it was so.
+// tries elsewhere. It reports whether it was so; if not, it writes a mark.
 func (g *Guard) Lower(acc Account, mark AuditMark) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.isLower(acc) {
-		return false, nil
-	}
 	if err := g.makeRoom(mark); err != nil {
 		return false, err
 	}
+	if !g.isLower(acc) { // any more: its record has its slot all the same
+		return false, g.write(g.slot(kindMark, account{}, count{}, mark))
+	}
 	next := g.books.of(acc.key()).lowered(acc.Limit, acc.OnCard)
 	s := g.slot(kindLowered, acc.key(), next, mark)
+	s.attempt = next.open
 	if err := g.write(s); err != nil {
 		return false, err
 	}

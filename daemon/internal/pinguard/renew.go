@@ -10,7 +10,8 @@ import (
 )
 
 // renewedUsed is what a renewed journal starts every card with: as many tries
-// count as spent as leave the last three, which only a person may use.
+// count as spent as leave the last three, which only a person may use; a card
+// whose limit is lower keeps that.
 const renewedUsed = MaxLimit - lowTries
 
 // ErrHealthy means that a journal is in order: renewing it could give tries
@@ -33,7 +34,7 @@ func Renew(fsys FS, now time.Time, records uint64) (kept string, err error) {
 		return "", fmt.Errorf("opening the old journal: %w", err)
 	}
 	j := &journal{fs: fsys, slots: defaultSlots, next: 1}
-	header := slot{kind: kindHeader, count: count{used: renewedUsed}, at: now.UnixNano(), audit: AuditMark{Rows: records}}
+	header := slot{kind: kindHeader, count: count{used: renewedUsed, flags: flagRenewed}, at: now.UnixNano(), audit: AuditMark{Rows: records}}
 	if err := j.replace([]slot{header}); err != nil {
 		return kept, err
 	}

@@ -168,7 +168,7 @@ func decode(b []byte) (slot, error) {
 			Dir:     binary.LittleEndian.Uint64(b[offDir:]), File: binary.LittleEndian.Uint64(b[offFile:]),
 		},
 	}
-	if s.kind == kindDebit || s.kind == kindSnapshot {
+	if s.kind == kindDebit || s.kind == kindSnapshot || s.kind == kindLowered {
 		s.count.open = s.attempt
 	}
 	if again, err := s.encode(); err != nil || !bytes.Equal(again, b) || s.kind < kindHeader || s.kind > kindAdministrator {

@@ -1,0 +1,125 @@
+package pinguard
+
+import (
+	"testing"
+	"time"
+
+	"github.com/inkan-project/inkan/token"
+)
+
+// What comes between a try and its verdict: an administrator, an insertion in
+// another reader, a card that counts less.
+
+func TestAnAdministratorWhoComesBetweenATryAndItsVerdictClosesNoGate(t *testing.T) {
+	for what, between := range map[string]func(*desk) error{
+		"an administrator": func(d *desk) error { return d.Acknowledge(cardA, true, AuditMark{}) },
+		"an insertion":     func(d *desk) error { return d.Inserted(cardA, AuditMark{}) },
+	} {
+		for verdict, tries := range map[token.VerdictKind]int{token.VerdictOK: 10, token.VerdictWrong: 9, token.VerdictNone: 9} {
+			d := newDesk(t)
+			a, err := d.Debit(pin(10), program, AuditMark{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := between(d); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Settle(a, token.Verdict{Kind: verdict}, AuditMark{}); err != nil {
+				t.Fatal(err)
+			}
+			d.restart()
+			if got := d.Belief(pin(10)).Left; got != tries {
+				t.Errorf("%s, then %s: %d tries left, want %d", what, verdict, got, tries)
+			}
+			d.pass(time.Minute)
+			d.refuses(what+", then "+verdict.String()+": the next try of a program", d.Admit(pin(10), program), "")
+		}
+	}
+}
+
+func TestACardThatCountsLessBetweenATryAndItsVerdictKeepsTheTryOpen(t *testing.T) {
+	d := newDesk(t)
+	a, err := d.Debit(pin(10), person, AuditMark{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lower := pin(10)
+	lower.OnCard = token.KnownTries(5)
+	if was, err := d.Lower(lower, AuditMark{}); !was || err != nil {
+		t.Fatalf("Lower: %t, %v", was, err)
+	}
+	d.restart() // a crash
+	if len(d.rec.Dangling) != 1 || d.rec.Dangling[0].Attempt != a.Number() {
+		t.Errorf("recovery %+v, want attempt %d without a verdict", d.rec, a.Number())
+	}
+	if b := d.Belief(pin(10)); b.Left != 5 || b.Unaccounted != 1 {
+		t.Errorf("belief %+v, want 5 left and 1 unaccounted for", b)
+	}
+}
+
+// The log has a record for each slot, also for one that came too late to say
+// anything.
+func TestALowerCountThatIsKnownAlreadyLeavesAMark(t *testing.T) {
+	d := newDesk(t)
+	if was, err := d.Lower(pin(10), AuditMark{Rows: 7, Own: 1}); was || err != nil {
+		t.Fatalf("Lower: %t, %v", was, err)
+	}
+	d.restart()
+	if d.rec.LastAudit.Rows != 7 {
+		t.Errorf("the journal knows of %d records, want 7", d.rec.LastAudit.Rows)
+	}
+}
+
+func TestARenewedJournalLeavesThreeTriesOfAnyCard(t *testing.T) {
+	fsys := newMemoryFS()
+	if _, err := Renew(fsys, wallClock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	for limit, want := range map[int]int{1: 1, 2: 2, 3: 3, 4: 3, 10: 3, 15: 3} {
+		g, _ := open(t, fsys.left())
+		acc := pin(limit)
+		for n := want; n > 0; n-- {
+			if got := g.Belief(acc).Left; got != n {
+				t.Fatalf("limit %d: %d tries left, want %d", limit, got, n)
+			}
+			a, err := g.Debit(acc, freely, AuditMark{})
+			if err != nil {
+				t.Fatalf("limit %d: %v", limit, err)
+			}
+			if err := g.Settle(a, token.Verdict{Kind: token.VerdictWrong}, AuditMark{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b := g.Belief(acc); b.State != token.CardLocked {
+			t.Errorf("limit %d: %+v after %d wrong ones, want locked", limit, b, want)
+		}
+	}
+}
+
+func TestARenewedCountFollowsTheCardDownwardsAndARightPINUpwards(t *testing.T) {
+	fsys := newMemoryFS()
+	if _, err := Renew(fsys, wallClock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	g, _ := open(t, fsys)
+	acc := pin(5)
+	acc.OnCard = token.KnownTries(2)
+	if was, err := g.Lower(acc, AuditMark{}); !was || err != nil {
+		t.Fatalf("Lower: %t, %v", was, err)
+	}
+	acc.OnCard = token.Tries{}
+	g, _ = open(t, fsys.left())
+	if got := g.Belief(acc).Left; got != 2 {
+		t.Errorf("%d tries left after the card said 2", got)
+	}
+	a, err := g.Debit(acc, freely, AuditMark{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Settle(a, token.Verdict{Kind: token.VerdictOK}, AuditMark{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.Belief(acc).Left; got != 5 {
+		t.Errorf("%d tries left after a right PIN, want all 5", got)
+	}
+}
