@@ -25,8 +25,17 @@ func (b *Broker) Acknowledge(ctx context.Context, caller Caller, id token.CardID
 		return CardStatus{}, token.NewError(token.KindCardNotHeld, "card", string(id))
 	}
 	if !administrator {
-		if err := b.confirmHeld(ctx, b.operation(caller, card, "acknowledge").prompt, b.cardStatus(card).PIN); err != nil {
+		shown := b.cardStatus(card).PIN
+		if err := b.confirmHeld(ctx, b.operation(caller, card, "acknowledge").prompt, shown); err != nil {
 			return CardStatus{}, err
+		}
+		// Somebody else may have confirmed while the person read, and more tries
+		// may have been lost since: this person knows nothing of them.
+		if !b.cfg.Guard.IsHeld(id, false) {
+			return CardStatus{}, token.NewError(token.KindCardNotHeld, "card", string(id))
+		}
+		if b.cardStatus(card).PIN.Left != shown.Left {
+			return CardStatus{}, token.NewError(token.KindConfirmationRefused)
 		}
 	}
 	rec := caller.event("acknowledge", id, reason)

@@ -29,6 +29,8 @@ const (
 
 // stops are the cards that are stopped here, and what is being released.
 type stops struct {
+	changing sync.Mutex // held while one is set or lifted, so that the log has them in the same order
+
 	mu        sync.Mutex // guards the fields that follow
 	stopped   map[token.CardID]Stop
 	releasing map[token.CardID]int
@@ -141,22 +143,33 @@ func (b *Broker) StopHere(ctx context.Context, caller Caller, req StopRequest) (
 	if !strings.EqualFold(req.SerialTail, tail(card.Serial)) {
 		return 0, token.NewError(token.KindConfirmationRefused)
 	}
-	if stop, stopped := b.stops.of(card.ID); stopped && stop.Record != 0 {
-		return stop.Record, b.stops.quiet(ctx, card.ID)
-	}
 	// First nothing new begins, then it is written down, then what had begun to
 	// leave is waited for.
-	b.stops.set(card.ID, Stop{})
-	failpoint.Hit(failpoint.StopSet)
-	rec := caller.event(stopHere, card.ID, req.Reason)
-	rec.Virtual = card.Virtual
-	written, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)
+	record, err := b.writeStop(caller, card, req.Reason)
 	if err != nil {
 		return 0, err // nothing is signed without a log, so the card stays stopped
 	}
+	return record, b.stops.quiet(ctx, card.ID)
+}
+
+// writeStop stops a card, at once and then durably.
+func (b *Broker) writeStop(caller Caller, card register.Card, reason string) (uint64, error) {
+	b.stops.changing.Lock()
+	defer b.stops.changing.Unlock()
+	if stop, stopped := b.stops.of(card.ID); stopped && stop.Record != 0 {
+		return stop.Record, nil
+	}
+	b.stops.set(card.ID, Stop{})
+	failpoint.Hit(failpoint.StopSet)
+	rec := caller.event(stopHere, card.ID, reason)
+	rec.Virtual = card.Virtual
+	written, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)
+	if err != nil {
+		return 0, err
+	}
 	b.stops.set(card.ID, stopOf(written))
 	b.touch()
-	return written.Sequence, b.stops.quiet(ctx, card.ID)
+	return written.Sequence, nil
 }
 
 // tailLength is how much of a serial a person types.
@@ -173,6 +186,8 @@ func (b *Broker) Lift(ctx context.Context, caller Caller, id token.CardID, reaso
 	if err != nil {
 		return 0, err
 	}
+	b.stops.changing.Lock()
+	defer b.stops.changing.Unlock()
 	if err := b.stops.check(id); err == nil {
 		return 0, token.NewError(token.KindCardNotStopped, "card", string(id))
 	}

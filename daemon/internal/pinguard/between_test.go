@@ -1,6 +1,8 @@
 package pinguard
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,5 +123,49 @@ func TestARenewedCountFollowsTheCardDownwardsAndARightPINUpwards(t *testing.T) {
 	}
 	if got := g.Belief(acc).Left; got != 5 {
 		t.Errorf("%d tries left after a right PIN, want all 5", got)
+	}
+}
+
+// Many at once get no more than they would one after the other.
+func TestManyAtOnceSpendNoMoreThanTheGatesAllow(t *testing.T) {
+	var at atomic.Int64
+	clock := func() Boot { return Boot{ID: [16]byte{1}, Since: time.Duration(at.Add(int64(time.Hour)))} } // no wait is left
+	g, _, err := Open(Config{FS: newMemoryFS(), Now: wallClock, Slots: 16, Boot: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all, programs atomic.Int32
+	var users [5]atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			who := Who{UID: uint32(i % len(users)), Program: i%3 == 0}
+			for range 20 {
+				a, err := g.Debit(pin(10), who, AuditMark{})
+				if err != nil {
+					continue
+				}
+				all.Add(1)
+				users[who.UID].Add(1)
+				if who.Program {
+					programs.Add(1)
+				}
+				if err := g.Settle(a, token.Verdict{Kind: token.VerdictWrong}, AuditMark{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if all.Load() != maxStreak || programs.Load() > maxProgram {
+		t.Errorf("%d tries, %d by programs; want %d and at most %d", all.Load(), programs.Load(), maxStreak, maxProgram)
+	}
+	for uid := range users {
+		if n := users[uid].Load(); n > maxUser {
+			t.Errorf("user %d made %d tries", uid, n)
+		}
+	}
+	if got := g.Belief(pin(10)).Left; got != 10-maxStreak {
+		t.Errorf("%d tries left, want %d", got, 10-maxStreak)
 	}
 }
