@@ -1,0 +1,191 @@
+package processtest_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/inkan-project/inkan/client"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
+)
+
+// order is what the test asks the other program to do. Secrets go to it by a
+// pipe, never by arguments or environment.
+type order struct {
+	Do   string // "sign", "verify", "change", "unlock", "stop"
+	Card string
+	Slot string
+
+	// What the person types.
+	PIN, Code, New string
+	// Wait says "asked" once the person is asked, and waits for another line
+	// before the first secret is given.
+	Wait bool
+}
+
+// report is how it ended.
+type report struct {
+	Asked    bool   // the person is asked now; the report is not the last
+	Reason   string // of the catalogue, "" = done
+	Error    string
+	Warnings []string
+}
+
+// promptMain does orders until its input ends.
+func promptMain(ctx context.Context, args []string) int {
+	p := &person{in: bufio.NewScanner(os.Stdin), out: json.NewEncoder(os.Stdout)}
+	c, err := client.Dial(ctx, client.Options{Socket: args[0], PIN: p, Language: "en"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitWrong
+	}
+	defer c.Close()
+	for p.in.Scan() {
+		p.order = order{}
+		if err := json.Unmarshal(p.in.Bytes(), &p.order); err != nil {
+			return exitWrong
+		}
+		var r report
+		r.Warnings, err = p.do(ctx, c)
+		if err != nil {
+			r.Error = err.Error()
+			r.Reason = "?"
+			if e, ok := errors.AsType[*client.Error](err); ok {
+				r.Reason = strings.TrimPrefix(e.Reason.String(), "REASON_")
+			}
+		}
+		if err := p.out.Encode(r); err != nil {
+			return exitWrong
+		}
+	}
+	return 0
+}
+
+// person types what the order says.
+type person struct {
+	order order
+	in    *bufio.Scanner
+	out   *json.Encoder
+}
+
+func (p *person) do(ctx context.Context, c *client.Client) (warnings []string, err error) {
+	switch p.order.Do {
+	case "sign":
+		return nil, p.sign(ctx, c)
+	case "verify":
+		_, err = c.VerifyPIN(ctx, p.order.Card)
+	case "change":
+		_, err = c.ChangePIN(ctx, p.order.Card)
+	case "unlock":
+		u, err := c.Unlock(ctx, p.order.Card)
+		return u.Warnings, err
+	case "stop":
+		var card *inkanpb.CardStatus
+		st, err := c.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		card = st.GetCards()[0]
+		_, err = c.StopHere(ctx, card.GetId(), card.GetSerial()[len(card.GetSerial())-4:], "lost")
+		return nil, err
+	}
+	return nil, err
+}
+
+func (p *person) sign(ctx context.Context, c *client.Client) error {
+	keys, err := c.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.GetCardId() != p.order.Card || k.GetSlot() != p.order.Slot {
+			continue
+		}
+		digest := sha256.Sum256([]byte("document"))
+		_, err := c.Sign(ctx, client.SignRequest{
+			KeyID: k.GetId(), Algorithm: inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256, Digest: digest[:], DocumentName: "入札書.pdf",
+		})
+		return err
+	}
+	return fmt.Errorf("no key in %s", p.order.Slot)
+}
+
+// PIN implements client.PINSource.
+func (p *person) PIN(_ context.Context, _ client.Prompt, buf []byte) (int, error) {
+	if p.order.Wait {
+		if err := p.out.Encode(report{Asked: true}); err != nil {
+			return 0, err
+		}
+		if !p.in.Scan() {
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
+	return copy(buf, p.order.PIN), nil
+}
+
+// Secret implements client.SecretSource.
+func (p *person) Secret(_ context.Context, q client.Prompt, buf []byte) (int, error) {
+	if q.Secret == inkanpb.SecretKind_SECRET_KIND_UNLOCK_CODE {
+		return copy(buf, p.order.Code), nil
+	}
+	return copy(buf, p.order.New), nil
+}
+
+// Confirm implements client.Confirmer: nobody says that a PIN was changed
+// elsewhere.
+func (p *person) Confirm(context.Context, client.Prompt) (string, error) { return "", client.ErrCancel }
+
+// asker is the program at the other end.
+type asker struct {
+	*bench
+	in  io.Writer
+	out *json.Decoder
+}
+
+// asker starts a program of root whose PINs count as a person's, or, from
+// another path, as a program's.
+func (b *bench) asker(path string) *asker {
+	b.Helper()
+	cmd := b.pcscd.Command(context.WithoutCancel(b.Context()), path, b.path("inkan.sock"))
+	cmd.Env, cmd.Stderr, cmd.SysProcAttr = append(os.Environ(), asWhat+"="+asPrompt), b.Output(), b.signer(0)
+	in, err := cmd.StdinPipe()
+	b.check(err)
+	out, err := cmd.StdoutPipe()
+	b.check(err)
+	b.start(cmd)
+	return &asker{b, in, json.NewDecoder(out)}
+}
+
+// tell gives an order and returns without waiting for its end.
+func (a *asker) tell(o order) {
+	a.Helper()
+	text, err := json.Marshal(o)
+	a.check(err)
+	_, err = a.in.Write(append(text, '\n'))
+	a.check(err)
+}
+
+// hear waits for a report.
+func (a *asker) hear() report {
+	a.Helper()
+	var r report
+	a.check(a.out.Decode(&r))
+	return r
+}
+
+// do gives an order and wants it to end with a reason, "" = done.
+func (a *asker) do(o order, reason string) report {
+	a.Helper()
+	a.tell(o)
+	r := a.hear()
+	if r.Reason != reason {
+		a.Fatalf("%s: %s (%s), want %q\n%s", o.Do, r.Reason, r.Error, reason, a.log())
+	}
+	return r
+}
