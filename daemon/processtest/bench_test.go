@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -242,6 +243,19 @@ func (b *bench) start(cmd *exec.Cmd) *process {
 		<-exited
 	})
 	return p
+}
+
+// startSaying starts a program and returns what it writes. A pipe of exec.Cmd
+// would be closed as soon as it ends.
+func (b *bench) startSaying(cmd *exec.Cmd) (*process, *json.Decoder) {
+	b.Helper()
+	out, in, err := os.Pipe()
+	b.check(err)
+	b.Cleanup(func() { _ = out.Close() })
+	cmd.Stdout = in
+	p := b.start(cmd)
+	b.check(in.Close())
+	return p, json.NewDecoder(out)
 }
 
 // end sends a signal and waits for the end.

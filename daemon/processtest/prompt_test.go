@@ -156,10 +156,8 @@ func (b *bench) asker(path string) *asker {
 	cmd.Env, cmd.Stderr, cmd.SysProcAttr = append(os.Environ(), asWhat+"="+asPrompt), b.Output(), b.signer(0)
 	in, err := cmd.StdinPipe()
 	b.check(err)
-	out, err := cmd.StdoutPipe()
-	b.check(err)
-	b.start(cmd)
-	return &asker{b, in, json.NewDecoder(out)}
+	_, out := b.startSaying(cmd)
+	return &asker{b, in, out}
 }
 
 // tell gives an order and returns without waiting for its end.
