@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
@@ -29,6 +30,23 @@ func TestForeignToolsUseTheCardWhileInkandIdles(t *testing.T) {
 		}
 	}
 	b.neverMore(c)
+}
+
+// toolSays runs yubico-piv-tool with a line on its standard input, and wants a
+// text in what it writes. It is run again only as long as inkand has the card.
+func (b *bench) toolSays(want, stdin string, args ...string) {
+	b.t.Helper()
+	var out []byte
+	for end := time.Now().Add(hangs); time.Now().Before(end); {
+		cmd := exec.CommandContext(b.t.Context(), "yubico-piv-tool", append([]string{"-r", "Inkan Test", "--stdin-input"}, args...)...)
+		cmd.Stdin = strings.NewReader(stdin)
+		if out, _ = cmd.CombinedOutput(); !strings.Contains(string(out), "Failed to connect") {
+			break
+		}
+	}
+	if !strings.Contains(string(out), want) {
+		b.t.Errorf("yubico-piv-tool %v: %s, want %q in it", args, out, want)
+	}
 }
 
 // tool runs a PC/SC program once inkand has let the card go, which it does
