@@ -76,7 +76,7 @@ func TestACardThatAnotherProgramUnlockedTakesNoWrongPIN(t *testing.T) {
 	inkan := b.Client(p)
 	wrong := func(pin string) {
 		t.Helper()
-		p.pin = pin
+		p.tell(knows{pin: pin})
 		if _, err := inkan.VerifyPIN(t.Context(), id); !errors.Is(err, client.ErrPINWrong) {
 			t.Errorf("a wrong PIN on a card that was unlocked: %v, want PIN_WRONG", err)
 		}
@@ -126,7 +126,7 @@ func TestADefaultUnlockCodeIsNotTriedButReported(t *testing.T) {
 	c := newCard(t, nil)
 	b.pcscd.Reader("Inkan Test").Insert(c)
 	id := b.cards(1)[0].GetId()
-	p := &person{knows: knows{pin: pivcard.DemoPIN, code: pivcard.DemoUnlockCode, fresh: secondPIN}}
+	p := &person{known: knows{pin: pivcard.DemoPIN, code: pivcard.DemoUnlockCode, fresh: secondPIN}}
 	inkan := b.Client(p)
 	if _, err := sign(t.Context(), inkan, b.key(id, "9a"), inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestADefaultUnlockCodeIsNotTriedButReported(t *testing.T) {
 	if truth := c.truth(t); truth.UnlockVerifies != 0 || truth.UnlockLeft != 10 {
 		t.Errorf("the card saw %d unlock codes before the holder gave one, and has %d tries left", truth.UnlockVerifies, truth.UnlockLeft)
 	}
-	p.fresh = thirdPIN
+	p.tell(knows{code: pivcard.DemoUnlockCode, fresh: thirdPIN})
 	done, err := inkan.Unlock(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)

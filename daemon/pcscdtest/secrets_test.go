@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/inkan-project/inkan/client"
@@ -22,28 +23,39 @@ type knows struct {
 	wrong            bool
 }
 
-// person types what it knows, and what is to be confirmed. It is told and asked
-// by one call at a time.
+// person types what it knows, and what is to be confirmed.
 type person struct {
-	knows
+	mu    sync.Mutex // guards all below
+	known knows
 	given int
+}
+
+// tell says what to type from now on.
+func (p *person) tell(k knows) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = k
 }
 
 // PIN implements client.PINSource.
 func (p *person) PIN(_ context.Context, _ client.Prompt, buf []byte) (int, error) {
-	if p.wrong {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known.wrong {
 		p.given++
 		return copy(buf, fmt.Sprintf("7%05d", p.given)), nil
 	}
-	return copy(buf, p.pin), nil
+	return copy(buf, p.known.pin), nil
 }
 
 // Secret implements client.SecretSource.
 func (p *person) Secret(_ context.Context, q client.Prompt, buf []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if q.Secret == inkanpb.SecretKind_SECRET_KIND_UNLOCK_CODE {
-		return copy(buf, p.code), nil
+		return copy(buf, p.known.code), nil
 	}
-	return copy(buf, p.fresh), nil
+	return copy(buf, p.known.fresh), nil
 }
 
 // Confirm implements client.Confirmer.
@@ -170,7 +182,7 @@ func (h *holder) insert() {
 
 // typing returns a client for one call, whose person types this.
 func (h *holder) typing(k knows) *client.Client {
-	h.person.knows = k
+	h.person.tell(k)
 	return h.client
 }
 

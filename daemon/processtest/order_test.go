@@ -92,7 +92,7 @@ func (c *call) carriesSecret() bool {
 	if c.name != "sendto" || c.size != 13 && c.size != 21 {
 		return false
 	}
-	return c.data == nil || slices.Contains([]byte{0x20, 0x24, 0x2C}, c.data[1])
+	return len(c.data) == 0 || slices.Contains([]byte{0x20, 0x24, 0x2C}, c.data[1])
 }
 
 // answers reports whether this is the begin of an answer of the API: a HEADERS

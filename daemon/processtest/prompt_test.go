@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/inkan-project/inkan/client"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
@@ -47,12 +48,12 @@ func promptMain(ctx context.Context, args []string) int {
 	}
 	defer c.Close()
 	for p.in.Scan() {
-		p.order = order{}
-		if err := json.Unmarshal(p.in.Bytes(), &p.order); err != nil {
+		o, err := p.hear(p.in.Bytes())
+		if err != nil {
 			return exitWrong
 		}
 		var r report
-		r.Warnings, err = p.do(ctx, c)
+		r.Warnings, err = o.do(ctx, c)
 		if err != nil {
 			r.Error = err.Error()
 			r.Reason = "?"
@@ -69,42 +70,60 @@ func promptMain(ctx context.Context, args []string) int {
 
 // person types what the order says.
 type person struct {
+	in  *bufio.Scanner
+	out *json.Encoder
+
+	mu    sync.Mutex // guards order
 	order order
-	in    *bufio.Scanner
-	out   *json.Encoder
 }
 
-func (p *person) do(ctx context.Context, c *client.Client) (warnings []string, err error) {
-	switch p.order.Do {
+// hear takes an order.
+func (p *person) hear(text []byte) (o order, err error) {
+	err = json.Unmarshal(text, &o)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.order = o
+	return o, err
+}
+
+// knows returns what is to be typed.
+func (p *person) knows() order {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.order
+}
+
+// do does what the order says.
+func (o order) do(ctx context.Context, c *client.Client) (warnings []string, err error) {
+	switch o.Do {
 	case "sign":
-		return nil, p.sign(ctx, c)
+		return nil, o.sign(ctx, c)
 	case "verify":
-		_, err = c.VerifyPIN(ctx, p.order.Card)
+		_, err = c.VerifyPIN(ctx, o.Card)
 	case "change":
-		_, err = c.ChangePIN(ctx, p.order.Card)
+		_, err = c.ChangePIN(ctx, o.Card)
 	case "unlock":
-		u, err := c.Unlock(ctx, p.order.Card)
+		u, err := c.Unlock(ctx, o.Card)
 		return u.Warnings, err
 	case "stop":
-		var card *inkanpb.CardStatus
 		st, err := c.Status(ctx)
-		if err != nil {
-			return nil, err
+		if err != nil || len(st.GetCards()) != 1 {
+			return nil, fmt.Errorf("looking for the card: %d, %w", len(st.GetCards()), err)
 		}
-		card = st.GetCards()[0]
+		card := st.GetCards()[0]
 		_, err = c.StopHere(ctx, card.GetId(), card.GetSerial()[len(card.GetSerial())-4:], "lost")
 		return nil, err
 	}
 	return nil, err
 }
 
-func (p *person) sign(ctx context.Context, c *client.Client) error {
+func (o order) sign(ctx context.Context, c *client.Client) error {
 	keys, err := c.Keys(ctx)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
-		if k.GetCardId() != p.order.Card || k.GetSlot() != p.order.Slot {
+		if k.GetCardId() != o.Card || k.GetSlot() != o.Slot {
 			continue
 		}
 		digest := sha256.Sum256([]byte("document"))
@@ -113,12 +132,13 @@ func (p *person) sign(ctx context.Context, c *client.Client) error {
 		})
 		return err
 	}
-	return fmt.Errorf("no key in %s", p.order.Slot)
+	return fmt.Errorf("no key in %s", o.Slot)
 }
 
 // PIN implements client.PINSource.
 func (p *person) PIN(_ context.Context, _ client.Prompt, buf []byte) (int, error) {
-	if p.order.Wait {
+	o := p.knows()
+	if o.Wait {
 		if err := p.out.Encode(report{Asked: true}); err != nil {
 			return 0, err
 		}
@@ -126,15 +146,16 @@ func (p *person) PIN(_ context.Context, _ client.Prompt, buf []byte) (int, error
 			return 0, io.ErrUnexpectedEOF
 		}
 	}
-	return copy(buf, p.order.PIN), nil
+	return copy(buf, o.PIN), nil
 }
 
 // Secret implements client.SecretSource.
 func (p *person) Secret(_ context.Context, q client.Prompt, buf []byte) (int, error) {
+	o := p.knows()
 	if q.Secret == inkanpb.SecretKind_SECRET_KIND_UNLOCK_CODE {
-		return copy(buf, p.order.Code), nil
+		return copy(buf, o.Code), nil
 	}
-	return copy(buf, p.order.New), nil
+	return copy(buf, o.New), nil
 }
 
 // Confirm implements client.Confirmer: nobody says that a PIN was changed
