@@ -103,6 +103,9 @@ func (g *gap) lose(i int, name string, c *client.Client, way pcsctest.Fault) {
 		g.t.Errorf("%s: the card saw %d VERIFYs, want %d", name, n, seen)
 	}
 	switch {
+	case c == g.wrong && way.Drop: // a user has two tries for an insertion that are not right
+		g.reader.Remove()
+		g.reinsert()
 	case !way.Drop:
 		g.reinsert()
 	case way.Delay > 0:
