@@ -126,7 +126,7 @@ func present(t *testing.T, s *pcsc.Service, card bool) uint32 {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var in, number = false, uint32(0)
+		in, number := false, uint32(0)
 		for _, r := range now {
 			if r.Present || !in && !card {
 				in, number = r.Present, r.Insertion
