@@ -149,6 +149,31 @@ func TestTheCountOfRowsOutlivesARecovery(t *testing.T) {
 	}
 }
 
+// A second crash can come right behind the compaction that a start needs: with
+// the row of the barrier under way in the log already, the new journal must not
+// have forgotten one before.
+func TestACompactionOfAStartKeepsTheCountOfRows(t *testing.T) {
+	dir := DirFS(t.TempDir())
+	g, _, err := Open(Config{FS: dir, Now: wallClock, Slots: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark(t, g, 1)
+	mark(t, g, 2)
+	if _, err := g.Debit(Account{cardA, token.SecretPIN, 10, token.Tries{}}, freely, AuditMark{Rows: 3, Own: 1}); err != nil {
+		t.Fatal(err)
+	}
+	_ = g.Close()
+	disk := &faultFS{FS: dir, failAt: 6} // create, write, sync, rename, syncdir, write
+	if _, _, err := Open(Config{FS: disk, Now: wallClock, Records: 4}); !errors.Is(err, errDisk) {
+		t.Fatalf("Open that was cut off: %v after %v", err, disk.ops)
+	}
+	_, rec, err := Open(Config{FS: dir, Now: wallClock, Records: 4})
+	if err != nil || rec.LastAudit.Rows != 3 {
+		t.Errorf("the next start: %v, the journal knows of %d rows; want nil and 3", err, rec.LastAudit.Rows)
+	}
+}
+
 func TestARenewedJournalKeepsTheBytesOfTheOld(t *testing.T) {
 	path := t.TempDir()
 	old := bytes.Repeat([]byte("damaged "), slotSize/8)

@@ -125,8 +125,10 @@ func (g *Guard) settleDangling(rec *Recovery) error {
 			continue
 		}
 		rec.Dangling = append(rec.Dangling, Dangling{acc.card, acc.secret, c.open})
-		if err := g.makeRoom(rec.LastAudit); err != nil {
-			return err
+		if g.journal.full() { // without losing a record that LastAudit knows of
+			if err := g.compact(rec.LastAudit); err != nil {
+				return err
+			}
 		}
 		s := g.slot(kindVerdict, acc, c.settled(token.Verdict{}, Who{}, MaxLimit, g.opened.stamp()), rec.LastAudit)
 		s.attempt = c.open
