@@ -31,6 +31,9 @@ func build(t *testing.T, pkg string, edits ...edit) (program string) {
 	}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, pkg)...)
 	cmd.Dir = root
+	if strings.HasPrefix(pkg, "./client/") {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", pkg, err, out)
 	}

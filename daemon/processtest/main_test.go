@@ -38,5 +38,5 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// nightly reports whether there is time for everything.
-func nightly() bool { return os.Getenv("INKAN_TIER") == "nightly" }
+// nightly reports whether there is time for everything (docs/testing.md).
+func nightly() bool { return os.Getenv("TIER") == "n" }
