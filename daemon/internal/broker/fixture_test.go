@@ -11,6 +11,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +101,8 @@ func (s logStorage) Append(ctx context.Context, row audit.Row) error {
 
 // house is a broker on a virtual card, with everything noted.
 type house struct {
+	uptime atomic.Int64 // what the guard's clock says
+	frozen  bool         // no time passes by itself
 	*broker.Broker
 	events *events
 	cards  *cardowner.Owner
@@ -259,7 +262,7 @@ func (h *house) start(t *testing.T, change func(*broker.Config)) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = h.cards.Run(ctx) })
 	t.Cleanup(func() { stop(); wg.Wait() })
-	h.guard, _, err = pinguard.Open(pinguard.Config{FS: journalFS{pinguard.DirFS(t.TempDir()), h.events}, Now: time.Now, Slots: 256})
+	h.guard, _, err = pinguard.Open(pinguard.Config{FS: journalFS{pinguard.DirFS(t.TempDir()), h.events}, Now: time.Now, Slots: 256, Boot: h.boot})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,6 +299,14 @@ type resetNoted struct {
 func (r resetNoted) Identify(ctx context.Context) (token.Identity, error) {
 	_ = r.e.add("IDENTIFY")
 	return r.Token.Identify(ctx)
+}
+
+// boot is a clock on which every wait is over at the next look.
+func (h *house) boot() pinguard.Boot {
+	if h.frozen {
+		return pinguard.Boot{ID: [16]byte{1}, Since: time.Duration(h.uptime.Load())}
+	}
+	return pinguard.Boot{ID: [16]byte{1}, Since: time.Duration(h.uptime.Add(int64(time.Hour)))}
 }
 
 func (h *house) card() cardowner.Card { return *h.cards.Readers()[0].Card }
