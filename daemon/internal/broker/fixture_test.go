@@ -102,7 +102,7 @@ func (s logStorage) Append(ctx context.Context, row audit.Row) error {
 // house is a broker on a virtual card, with everything noted.
 type house struct {
 	uptime atomic.Int64 // what the guard's clock says
-	frozen  bool         // no time passes by itself
+	frozen bool         // no time passes by itself
 	*broker.Broker
 	events *events
 	cards  *cardowner.Owner
