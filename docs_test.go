@@ -2,6 +2,7 @@ package inkan_test
 
 import (
 	"fmt"
+	"go/ast"
 	"io/fs"
 	"os"
 	"path"
@@ -145,6 +146,32 @@ func TestTargetsAreExplained(t *testing.T) {
 	for _, target := range targets {
 		if !strings.Contains(text, "`make "+target[1]+"`") {
 			t.Errorf("docs/testing.md does not explain make %s", target[1])
+		}
+	}
+}
+
+var namedTest = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]+)`")
+
+// TestNamedTestsExist looks for every test that a document names: a rule or a
+// threat that points to a test which is gone is guarded by nothing.
+func TestNamedTestsExist(t *testing.T) {
+	there := map[string]bool{}
+	for _, s := range readSources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.isTest() && f.Recv == nil {
+				there[f.Name.Name] = true
+			}
+		}
+	}
+	for document, least := range map[string]int{"docs/threat-model.md": 80, "docs/architecture.md": 30, "docs/states.md": 2} {
+		named := namedTest.FindAllStringSubmatch(readText(t, document), -1)
+		if len(named) < least {
+			t.Errorf("%s names %d tests: the pattern does not fit it", document, len(named))
+		}
+		for _, name := range named {
+			if !there[name[1]] {
+				t.Errorf("%s names %s, which does not exist", document, name[1])
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package pinguard
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,31 @@ func TestARenewedCountFollowsTheCardDownwardsAndARightPINUpwards(t *testing.T) {
 	}
 	if got := g.Belief(acc).Left; got != 5 {
 		t.Errorf("%d tries left after a right PIN, want all 5", got)
+	}
+}
+
+func TestATryWithoutAVerdictWaitsAndIsNoWrongOne(t *testing.T) {
+	d := newDesk(t)
+	for i, v := range []token.VerdictKind{token.VerdictNone, token.VerdictNone, token.VerdictWrong, token.VerdictWrong} {
+		if err := d.try(pin(10), Who{UID: uint32(i)}, v); err != nil {
+			t.Fatalf("try %d: %v", i+1, err)
+		}
+		d.refuses("right after a try that ended "+v.String(), d.Admit(pin(10), Who{UID: 9}), token.KindTryLater)
+		d.pass(time.Minute)
+	}
+	d.refuses("after two without a verdict and two wrong ones", d.Admit(pin(10), Who{UID: 9}), "")
+}
+
+func TestARightPINDoesNotOpenACrowdedGate(t *testing.T) {
+	d := newDesk(t)
+	for uid := range uint32(maxUsers + 1) {
+		if err := errors.Join(d.try(pin(10), Who{UID: uid}, token.VerdictWrong), d.try(pin(10), freely, token.VerdictOK)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.refuses("another user", d.Admit(pin(10), Who{UID: 9000}), token.KindReinsertNeeded)
+	if !d.Belief(pin(10)).Reinsert {
+		t.Error("nobody is told that the card must be inserted again")
 	}
 }
 
