@@ -45,6 +45,9 @@ func TestBurn(t *testing.T) {
 	if sum.Given < wrong {
 		t.Errorf("%d wrong PINs were given, want %d", sum.Given, wrong)
 	}
+	if least := burners*perBurner - 64; sum.Shut < least { // daemon/internal/prompt lets in so many
+		t.Errorf("%d connections were not let in, want %d at least", sum.Shut, least)
+	}
 	if saw := b.truth(); saw.Verifies > 3 || saw.PINLeft < 7 {
 		t.Errorf("the card saw %d VERIFYs and has %d tries left, want 3 at most and 7 at least", saw.Verifies, saw.PINLeft)
 	}

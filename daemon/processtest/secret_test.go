@@ -25,14 +25,17 @@ func observer() []edit {
 // pageDone is what an observer writes before the number of bytes not zero.
 const pageDone = "done with a page; bytes that are not zero:"
 
-// leaky is an observer that copies each secret to the heap and wipes no page.
+// leaky is an observer that copies each secret to the heap, wipes no page and
+// may dump core.
 func leaky() []edit {
-	const page, pin = "token/pinpage/pinpage.go", "token/pin.go"
+	const page, pin, process = "token/pinpage/pinpage.go", "token/pin.go", "daemon/process.go"
 	return append(observer(),
 		edit{page, "// Source gives pages of one kind.", "var copies [][]byte\n\n// Source gives pages of one kind."},
 		edit{page, "\tpin, err := token.NewPIN(", "\tcopies = append(copies, append([]byte(nil), page[token.PINHeadroom:][:length]...))\n\tpin, err := token.NewPIN("},
 		edit{page, "\tclear(page)\n\truntime.KeepAlive(page)\n\tif s.released", "\truntime.KeepAlive(page)\n\tif s.released"},
 		edit{pin, "\tclear(s.page)\n", ""},
+		edit{process, "&unix.Rlimit{})", "&unix.Rlimit{Cur: ^uint64(0), Max: ^uint64(0)})"},
+		edit{process, "unix.PR_SET_DUMPABLE, 0,", "unix.PR_SET_DUMPABLE, 1,"},
 	)
 }
 
@@ -134,6 +137,27 @@ func TestACopyOfASecretIsFound(t *testing.T) {
 		if places[want] == 0 {
 			t.Errorf("%s: not found, but %v", want, places)
 		}
+	}
+	if status := a.end(a.inkand, syscall.SIGABRT); !status.CoreDump() {
+		t.Errorf("it dumped no core: %v", status)
+	}
+	a.readsCores()
+}
+
+// readsCores checks that the search finds secrets in cores, where this computer
+// puts them beside the program (core(5), core_pattern).
+func (a *aviary) readsCores() {
+	a.Helper()
+	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	a.check(err)
+	if strings.ContainsAny(string(pattern), "|/") {
+		a.Logf("cores go elsewhere here: %s", pattern)
+		return
+	}
+	s := a.search()
+	s.files(a.T, a.path("cores"))
+	if len(s.found) == 0 {
+		a.Error("a core was dumped by an inkand with copies of secrets, and none is found in it")
 	}
 }
 
