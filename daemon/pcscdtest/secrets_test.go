@@ -308,7 +308,6 @@ func (h *holder) unlock() {
 		h.t.Fatalf("Unlock: %v", err)
 	}
 	h.agree("Unlock")
-	h.openGate(2) // what one user may do for one insertion does not begin anew with an unlock
 	h.verify(knows{pin: thirdPIN}, nil)
 	if truth := h.card.truth(h.t); truth.UnlockVerifies != 2 || truth.Replaced != 2 {
 		h.t.Errorf("the card saw %d unlock codes and replaced %d secrets, want 2 and 2", truth.UnlockVerifies, truth.Replaced)

@@ -252,8 +252,9 @@ func (b *books) apply(s slot) {
 	case kindDebit, kindSnapshot, kindVerdict, kindLowered:
 		b.counts[acc] = s.count
 		if s.kind == kindVerdict && s.secret == token.SecretUnlockCode && s.verdict == token.VerdictOK {
-			pin := account{s.card, token.SecretPIN} // it has a new PIN with all its tries
-			b.counts[pin] = b.of(pin).cleared()
+			// It has a new PIN with all its tries, and a person who has the code:
+			// what the old one left behind counts no more.
+			b.counts[account{s.card, token.SecretPIN}] = count{}
 		}
 	}
 }

@@ -303,6 +303,22 @@ func TestAnAcceptedUnlockCodeGivesThePINItsTriesBack(t *testing.T) {
 	}
 }
 
+func TestAnAcceptedUnlockCodeOpensTheGatesOfThePIN(t *testing.T) {
+	d := newDesk(t)
+	for range 2 {
+		if err := d.try(pin(10), person, token.VerdictWrong); err != nil {
+			t.Fatal(err)
+		}
+		d.pass(time.Minute)
+	}
+	d.refuses("before", d.Admit(pin(10), person), token.KindReinsertNeeded)
+	if err := d.try(Account{Card: cardA, Secret: token.SecretUnlockCode, Limit: 10}, person, token.VerdictOK); err != nil {
+		t.Fatal(err)
+	}
+	d.restart()
+	d.refuses("the holder's new PIN", d.Admit(pin(10), person), "")
+}
+
 func TestACardWithoutPINAndUnlockTriesIsDead(t *testing.T) {
 	d := newDesk(t)
 	code := Account{Card: cardA, Secret: token.SecretUnlockCode, Limit: 10}
