@@ -139,6 +139,21 @@ func TestATryWithoutAVerdictWaitsAndIsNoWrongOne(t *testing.T) {
 	d.refuses("after two without a verdict and two wrong ones", d.Admit(pin(10), Who{UID: 9}), "")
 }
 
+func TestARefusalSaysHowLongToWaitAndHowManyTriesAreLeft(t *testing.T) {
+	d := newDesk(t)
+	if err := d.try(pin(10), person, token.VerdictWrong); err != nil {
+		t.Fatal(err)
+	}
+	for _, seconds := range []string{"2", "2", "1", "1"} { // a second that has begun counts
+		e, ok := errors.AsType[*token.Error](d.Admit(pin(10), other))
+		if !ok || e.Kind != token.KindTryLater || e.Meta["tries_left"] != "9" || e.Meta["seconds"] != seconds {
+			t.Errorf("with %v to wait: %+v, want %s seconds and 9 tries left", d.Belief(pin(10)).Wait, e, seconds)
+		}
+		d.pass(500 * time.Millisecond)
+	}
+	d.refuses("in time", d.Admit(pin(10), other), "")
+}
+
 func TestARightPINDoesNotOpenACrowdedGate(t *testing.T) {
 	d := newDesk(t)
 	for uid := range uint32(maxUsers + 1) {
