@@ -46,6 +46,22 @@ type Behaviour struct {
 	ExactLe bool `json:"exact_le,omitempty"`
 	// DelayMS is how long the card thinks about each command, in milliseconds.
 	DelayMS int `json:"delay_ms,omitempty"`
+	// Silent: the card does what a command with a secret or for a signature
+	// says, and gives no answer: what a reader that fails just then looks like.
+	Silent bool `json:"silent,omitempty"`
+}
+
+// silences reports whether the card keeps its answer to a command for itself.
+func (b Behaviour) silences(command []byte) bool {
+	const headerAndLength = 5 // more than that carries data
+	if !b.Silent || len(command) <= headerAndLength {
+		return false
+	}
+	switch command[1] {
+	case insVerify, insChangeReferenceData, insResetRetryCounter, insGeneralAuthenticate:
+		return true
+	}
+	return false
 }
 
 // Word is a status word as four hexadecimal digits. The last may be an x: the

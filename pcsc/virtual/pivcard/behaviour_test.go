@@ -211,3 +211,23 @@ func TestBehavioursAreReadStrictly(t *testing.T) {
 		}
 	}
 }
+
+func TestSilentCardActsAndSaysNothing(t *testing.T) {
+	c, err := Open(Options{Dir: t.TempDir(), Keys: cheapKeys(), Behaviour: Behaviour{Silent: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	wantSWs(t, c, selectPIV, apdu.SWOK, queryPIN, triesLeft(10))
+	if answer := c.Transmit(unhex(t, wrongPIN)); answer != nil {
+		t.Errorf("a wrong PIN was answered: %x", answer)
+	}
+	if got := truth(t, c); got.Verifies != 1 || got.PINLeft != 9 {
+		t.Errorf("after it %d VERIFYs and %d tries left, want 1 and 9", got.Verifies, got.PINLeft)
+	}
+	wantSWs(t, c, queryPIN, triesLeft(9))
+	if answer := c.Transmit(unhex(t, rightPIN)); answer != nil {
+		t.Errorf("a right PIN was answered: %x", answer)
+	}
+	wantSWs(t, c, queryPIN, apdu.SWOK) // it took it all the same
+}
