@@ -100,8 +100,7 @@ func (j *journal) read() (findings, error) {
 		return found, damaged("it cannot be read").Because(err)
 	}
 	j.capacity = len(all) / slotSize
-	j.used = len(bytes.TrimRight(all, "\x00"))
-	j.used = (j.used + slotSize - 1) / slotSize
+	j.used = written(all)
 
 	chained := false // prev holds the hash of a readable slot right before
 	for i := range j.used {
@@ -150,6 +149,12 @@ func (j *journal) follows(s slot, i int, chained bool) error {
 		return damaged("slot %d does not continue slot %d", i, i-1)
 	}
 	return nil
+}
+
+// written returns the number of slots up to the last one that is not empty.
+func written(all []byte) int {
+	used := len(bytes.TrimRight(all, "\x00"))
+	return (used + slotSize - 1) / slotSize
 }
 
 func (j *journal) full() bool { return j.used >= j.capacity }
