@@ -39,16 +39,18 @@ func (l *ledger) barrier(rec audit.Record, slot func(pinguard.AuditMark) error) 
 	// log ends the process, whose state is on the disk.
 	var wg sync.WaitGroup
 	var slotAlone, recordAlone failpoint.Point
-	if failpoint.Enabled {
+	var killsSlot, killsRecord bool
+	if failpoint.Enabled { // asked before either begins: a half that is done counts
 		slotAlone, recordAlone = alone(rec.Kind)
+		killsSlot, killsRecord = failpoint.Armed(slotAlone), failpoint.Armed(recordAlone)
 	}
 	wg.Go(func() {
-		failpoint.Await(recordAlone)
+		failpoint.Await(killsRecord)
 		slotErr = slot(mark)
 		failpoint.Hit(slotAlone)
 	})
 	wg.Go(func() {
-		failpoint.Await(slotAlone)
+		failpoint.Await(killsSlot)
 		written, logErr = l.log.Append(context.Background(), rec)
 		failpoint.Hit(recordAlone)
 	})

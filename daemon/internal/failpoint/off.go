@@ -9,7 +9,7 @@ const Enabled = false
 func Hit(Point) {}
 
 // Await does nothing.
-func Await(Point) {}
+func Await(bool) {}
 
 // Armed reports false.
 func Armed(Point) bool { return false }

@@ -35,10 +35,11 @@ func Hit(p Point) {
 	}
 }
 
-// Await waits for ever where p is armed and about to be hit by somebody else:
-// so that one half of a barrier is done and the other is not.
-func Await(p Point) {
-	if at, nth := armed(); p == at && hits.Load() == nth-1 {
+// Await waits for ever where somebody else is about to be killed, as [Armed]
+// said of their point before both began: so that one half of a barrier is done
+// and the other is not.
+func Await(armed bool) {
+	if armed {
 		select {}
 	}
 }

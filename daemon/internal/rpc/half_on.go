@@ -21,10 +21,12 @@ func (s *Server) credentials() credentials.TransportCredentials {
 	return halfCredentials{peer.Credentials(), &s.half}
 }
 
-// aboutToAnswer marks the answer to a call that uses a card.
+// aboutToAnswer marks the answer to a call that uses a card or lifts its stop.
 func (s *Server) aboutToAnswer(method string) {
-	if strings.HasPrefix(method, "/inkan.v1.SigningService/Sign") || strings.HasPrefix(method, "/inkan.v1.CardService/") {
-		s.half.next.Store(true)
+	for _, of := range []string{"SigningService/Sign", "CardService/", "RegisterService/Lift"} {
+		if strings.HasPrefix(method, "/inkan.v1."+of) {
+			s.half.next.Store(true)
+		}
 	}
 }
 
