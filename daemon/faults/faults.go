@@ -109,6 +109,7 @@ type Score struct {
 // Classes returns all classes, in their order.
 func Classes() []Class {
 	return []Class{
+		{ID: "F1", Name: "kill -9 at each failpoint", Run: killAtPoints},
 		{ID: "F4", Name: "power loss", Run: powerLoss},
 	}
 }
