@@ -31,8 +31,8 @@ func SystemBoot() Boot {
 // Origin is where a state directory was made. A zero field is not known.
 type Origin struct {
 	Machine [16]byte // of /etc/machine-id, hashed
-	Dir     uint64   // inode of the state directory
-	File    uint64   // inode of the journal
+	Dir     uint64   // FS.Inode of the state directory
+	File    uint64   // File.Inode of the journal
 }
 
 // moved says what differs between two origins, or "".

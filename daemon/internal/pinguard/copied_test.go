@@ -1,8 +1,10 @@
 package pinguard
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/inkan-project/inkan/token"
@@ -70,4 +72,36 @@ func TestTheOriginTellsACopyFromTheOriginal(t *testing.T) {
 			t.Errorf("%s: %q, want noticed %t", name, got, tt.moved)
 		}
 	}
+}
+
+func TestAFileThatTakesTheNumberOfAnotherIsAnotherOne(t *testing.T) {
+	dir := t.TempDir()
+	seen, numbers := map[uint64]bool{}, map[uint64]bool{}
+	for range 20 { // ext4 gives the number again at once
+		state := filepath.Join(dir, "state")
+		if err := os.Mkdir(state, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, err := DirFS(state).Create(journalName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []uint64{DirFS(state).Inode(), f.Inode()} {
+			if id == 0 || seen[id] {
+				t.Errorf("a new file has the identity %d of an old one, or none", id)
+			}
+			seen[id] = true
+		}
+		info, err := os.Stat(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			numbers[st.Ino] = true
+		}
+		if err := errors.Join(f.Close(), os.RemoveAll(state)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("20 directories had %d inode numbers", len(numbers))
 }

@@ -1,10 +1,14 @@
 package pinguard
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // FS is the little of a file system that the journal needs, so that crashes,
@@ -18,7 +22,8 @@ type FS interface {
 	Rename(oldname, newname string) error
 	// SyncDir makes names durable.
 	SyncDir() error
-	// Inode returns the inode of the directory, 0 if it is not known.
+	// Inode returns a number that no other directory has or had, 0 if none is
+	// known.
 	Inode() uint64
 }
 
@@ -29,7 +34,7 @@ type File interface {
 	// Sync makes the contents durable (fdatasync).
 	Sync() error
 	Size() (int64, error)
-	// Inode returns the inode of the file, 0 if it is not known.
+	// Inode returns a number that no other file has or had, 0 if none is known.
 	Inode() uint64
 	Close() error
 }
@@ -71,30 +76,31 @@ func (d DirFS) SyncDir() error {
 }
 
 // Inode implements FS.
-func (d DirFS) Inode() uint64 {
-	info, err := os.Stat(string(d))
-	return inode(info, err)
-}
+func (d DirFS) Inode() uint64 { return inode(unix.AT_FDCWD, string(d)) }
 
-// inode returns 0 for what cannot be looked at.
-func inode(info os.FileInfo, err error) uint64 {
-	if err != nil {
+// inode returns the number of an inode with the time it was made mixed in, for
+// file systems give a number again as soon as it is free: a state directory
+// that was removed and restored would pass for the old one. It returns 0 for
+// what cannot be looked at. The path may be empty for the descriptor itself.
+func inode(fd int, path string) uint64 {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, path, unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
 		return 0
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0
+	if st.Mask&unix.STATX_BTIME == 0 { // this file system does not know it
+		return st.Ino
 	}
-	return st.Ino
+	made := binary.LittleEndian.AppendUint64(nil, st.Ino)
+	made = binary.LittleEndian.AppendUint64(made, uint64(st.Btime.Sec))
+	made = binary.LittleEndian.AppendUint32(made, st.Btime.Nsec)
+	sum := sha256.Sum256(made)
+	return binary.LittleEndian.Uint64(sum[:])
 }
 
 type osFile struct{ *os.File }
 
 // Inode implements File.
-func (f osFile) Inode() uint64 {
-	info, err := f.Stat()
-	return inode(info, err)
-}
+func (f osFile) Inode() uint64 { return inode(int(f.Fd()), "") }
 
 func (f osFile) Sync() error {
 	if err := syscall.Fdatasync(int(f.Fd())); err != nil {
