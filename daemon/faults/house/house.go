@@ -10,6 +10,7 @@
 package house
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,6 +30,8 @@ type Options struct {
 	// Elsewhere is the number of wrong PINs that the card got before it came
 	// here.
 	Elsewhere int
+	// Sockets is the folder of the sockets, "" = Dir.
+	Sockets string
 	// Idle is how long inkand keeps the card after a use, "" = its default.
 	Idle string
 	// Crowd: several visitors call at once, so that the order of what they are
@@ -40,8 +43,10 @@ type Options struct {
 // many goroutines, but for those of one visitor.
 type House struct {
 	Dir       string
+	sockets   string
 	elsewhere int
 	silent    bool
+	copied    bool // its cards may be held for that
 	crowd     bool
 	base      pivcard.Truth // what the card saw before it came here
 
@@ -79,7 +84,7 @@ func keys() map[pivcard.Slot]pivcard.KeyType {
 // New makes a house with a new card. inkand has never run in it.
 func New(o Options) (*House, error) {
 	h := &House{
-		Dir: o.Dir, elsewhere: o.Elsewhere, silent: o.Behaviour.Silent, crowd: o.Crowd,
+		Dir: o.Dir, sockets: cmp.Or(o.Sockets, o.Dir), elsewhere: o.Elsewhere, silent: o.Behaviour.Silent, crowd: o.Crowd,
 		pins: []string{pivcard.DemoPIN}, keys: map[string]string{}, calls: map[string]*call{},
 	}
 	if err := os.MkdirAll(h.State(), 0o700); err != nil {
@@ -119,7 +124,7 @@ func (h *House) Remove() error { return os.RemoveAll(h.Dir) }
 func (h *House) State() string { return filepath.Join(h.Dir, "state") }
 
 // Socket is where calls are answered.
-func (h *House) Socket() string { return filepath.Join(h.Dir, "inkan.sock") }
+func (h *House) Socket() string { return filepath.Join(h.sockets, "inkan.sock") }
 
 // config is a configuration file, where there is one.
 func (h *House) config() string { return filepath.Join(h.Dir, "inkand.toml") }
@@ -136,13 +141,13 @@ func (h *House) Card() string {
 	return h.card
 }
 
-// Moved is the same house at another place: what was known of it is known of
-// that one, too.
-func (h *House) Moved(dir string) *House {
+// Copied is the same house at another place, whose journal was perhaps made for
+// this one: what was known of it is known of that one, too.
+func (h *House) Copied(dir string) *House {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return &House{
-		Dir: dir, elsewhere: h.elsewhere, silent: h.silent, crowd: h.crowd, base: h.base,
+		Dir: dir, sockets: dir, copied: true, elsewhere: h.elsewhere, silent: h.silent, crowd: h.crowd, base: h.base,
 		card: h.card, tail: h.tail, keys: maps.Clone(h.keys), pins: h.pins, stop: h.stop, doubts: h.doubts,
 		number: h.number, calls: maps.Clone(h.calls), journal: h.journal, tip: h.tip, unanswered: h.unanswered,
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,10 +20,13 @@ const patience = 30 * time.Second
 
 // Process is one run of inkand.
 type Process struct {
-	// Ready is how long it took to answer calls; 0 = it ended before.
+	// Ready is how long it took to answer calls; 0 = it ended before. Who
+	// launched it waits with Await first.
 	Ready time.Duration
 
 	cmd   *exec.Cmd
+	began time.Time
+	ready *os.File      // what --ready-fd says
 	ended chan struct{} // closed when it has ended
 	log   string
 	from  int64 // where its part of the log begins
@@ -32,13 +36,22 @@ type Process struct {
 // ended. The variables are added to an environment that names no other inkand
 // and no failpoint.
 func (h *House) Start(ctx context.Context, binary string, env ...string) (*Process, error) {
-	cmd := h.Command(ctx, binary, env...)
+	p, err := h.Launch(ctx, binary, env...)
+	if err != nil {
+		return nil, err
+	}
+	err = p.Await(ctx)
+	return p, err
+}
+
+// Launch is Start without waiting.
+func (h *House) Launch(ctx context.Context, binary string, env ...string) (*Process, error) {
 	log, err := os.OpenFile(h.logFile(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the process has its own
-	from, err := log.Seek(0, 2)
+	from, err := log.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
 	}
@@ -46,32 +59,35 @@ func (h *House) Start(ctx context.Context, binary string, env ...string) (*Proce
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	cmd.Stderr, cmd.ExtraFiles = log, []*os.File{w}
-	p := &Process{cmd: cmd, ended: make(chan struct{}), log: h.logFile(), from: from}
-	began := time.Now()
-	err = cmd.Start()
+	p := &Process{cmd: h.command(ctx, binary, env...), ready: r, ended: make(chan struct{}), log: h.logFile(), from: from, began: time.Now()}
+	p.cmd.Stderr, p.cmd.ExtraFiles = log, []*os.File{w}
+	err = p.cmd.Start()
 	_ = w.Close() // so that its end is seen here
 	if err != nil {
-		return nil, fmt.Errorf("starting inkand: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting inkand: %w", err), r.Close())
 	}
 	go func() {
 		defer close(p.ended)
-		_ = cmd.Wait() // ProcessState has it
+		_ = p.cmd.Wait() // ProcessState has it
 	}()
-	if AwaitReady(r) {
-		p.Ready = time.Since(began)
-	} else if err := p.Wait(ctx, patience); err != nil {
-		return nil, err
-	}
-	return p, ctx.Err()
+	return p, nil
 }
 
-// Command is what Start runs.
-func (h *House) Command(ctx context.Context, binary string, env ...string) *exec.Cmd {
+// Await waits until it answers or has ended.
+func (p *Process) Await(ctx context.Context) error {
+	defer p.ready.Close()
+	if awaitReady(p.ready) {
+		p.Ready = time.Since(p.began)
+		return ctx.Err()
+	}
+	return p.Wait(ctx, patience)
+}
+
+// command is what Launch runs.
+func (h *House) command(ctx context.Context, binary string, env ...string) *exec.Cmd {
 	args := []string{
 		"serve", "--virtual", "--ready-fd", "3",
-		"--state", h.State(), "--socket", h.Socket(), "--pin-socket", filepath.Join(h.Dir, "pin.sock"),
+		"--state", h.State(), "--socket", h.Socket(), "--pin-socket", filepath.Join(h.sockets, "pin.sock"),
 	}
 	if _, err := os.Stat(h.config()); err == nil {
 		args = append(args, "--config", h.config())
@@ -82,8 +98,8 @@ func (h *House) Command(ctx context.Context, binary string, env ...string) *exec
 	return cmd
 }
 
-// AwaitReady reads what --ready-fd says.
-func AwaitReady(r *os.File) bool {
+// awaitReady reads what --ready-fd says.
+func awaitReady(r *os.File) bool {
 	_ = r.SetReadDeadline(time.Now().Add(patience))
 	line, err := bufio.NewReader(r).ReadString('\n')
 	return err == nil && line == "READY=1\n"
@@ -108,6 +124,7 @@ func (p *Process) Wait(ctx context.Context, most time.Duration) error {
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.ended
+	_ = p.ready.Close() // may be closed
 }
 
 // Stop stops it in order and returns its exit code, -1 for one that did not

@@ -153,7 +153,7 @@ func (h *House) shown(card *inkanpb.CardStatus, truth pivcard.Truth, f *Findings
 		h.stop = yes
 	}
 	const silences = 3 // in a row hold a card
-	if card.GetState() == inkanpb.CardState_CARD_STATE_HELD && h.doubts < silences && !h.crowd {
+	if card.GetState() == inkanpb.CardState_CARD_STATE_HELD && h.doubts < silences && !h.crowd && !h.copied {
 		f.add(9, "the card is held after %d tries without a verdict since it was acknowledged or right", h.doubts)
 	}
 }
@@ -203,6 +203,20 @@ func (h *House) Use(ctx context.Context, card *inkanpb.CardStatus) (f Findings, 
 	return f, nil
 }
 
+// UseNow is Use where inkand runs already.
+func (h *House) UseNow(ctx context.Context) (Findings, error) {
+	v, err := h.Visit(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("visiting: %w", err)
+	}
+	defer v.Close()
+	card, _, err := v.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.Use(ctx, card)
+}
+
 // wrong reports whether the card called a PIN wrong, in whatever word.
 func (h *House) wrong(err error) bool {
 	return errors.Is(err, client.ErrPINWrong) || errors.Is(err, client.ErrPINNoVerdict) && !h.silent
@@ -229,6 +243,35 @@ func (h *House) excused(card *inkanpb.CardStatus, err error) bool {
 		return truth.PINLeft == 0 || card.GetState() == inkanpb.CardState_CARD_STATE_LOCKED && h.silent
 	}
 	return false
+}
+
+// Free makes a card usable that a crash left held, locked or stopped: for those
+// who go on with it.
+func (h *House) Free(ctx context.Context, c *Comeback) error {
+	v, err := h.Visit(ctx)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	for c.Card.GetState() != inkanpb.CardState_CARD_STATE_READY && c.Card.GetState() != inkanpb.CardState_CARD_STATE_LOW && err == nil {
+		was := c.Card.GetState()
+		switch was {
+		case inkanpb.CardState_CARD_STATE_STOPPED_HERE:
+			err = v.Lift(ctx)
+		case inkanpb.CardState_CARD_STATE_HELD:
+			err = v.Acknowledge(ctx, "checked")
+		default:
+			err = v.Unlock(ctx, pivcard.DemoUnlockCode, h.PINs()[0])
+		}
+		if err == nil {
+			c.Card, _, err = v.Status(ctx)
+		}
+		if err == nil && c.Card.GetState() == was {
+			c.Findings.add(9, "the card stays %v whatever is done", was)
+			return nil
+		}
+	}
+	return err
 }
 
 // Leave stops inkand in order and checks the books once more.

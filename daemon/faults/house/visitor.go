@@ -107,6 +107,9 @@ func endingOf(err error) ending {
 // IsCut reports whether a call ended without an answer.
 func IsCut(err error) bool { return endingOf(err) == cut }
 
+// IsGone reports whether inkand is not there any more.
+func IsGone(err error) bool { return errors.Is(err, client.ErrServiceUnreachable) }
+
 // Sign asks for one signature with the key in a slot.
 func (v *Visitor) Sign(ctx context.Context, slot, pin string) error {
 	h := v.h
