@@ -112,6 +112,7 @@ func Classes() []Class {
 		{ID: "F1", Name: "kill -9 at each failpoint", Run: killAtPoints},
 		{ID: "F3", Name: "random kills under load", Run: killUnderLoad},
 		{ID: "F4", Name: "power loss", Run: powerLoss},
+		{ID: "F14", Name: "clock jumps", Run: clockJumps},
 		{ID: "F16", Name: "two inkand, copied and restored state", Run: twoDaemons},
 	}
 }
