@@ -3,10 +3,14 @@ package faults
 import (
 	"io"
 	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/inkan-project/inkan/daemon/faults/crashdisk"
+	"github.com/inkan-project/inkan/daemon/faults/tracelog"
 )
 
 // quiet returns a run that tells nobody.
@@ -44,4 +48,37 @@ func TestADiskThatDoesNotSyncIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, r, I1)
+}
+
+// withInkand gives a run the released program.
+func withInkand(t *testing.T, r *Run) {
+	t.Helper()
+	r.Release = filepath.Join(t.TempDir(), "inkand")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", r.Release, "../cmd/inkand").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building inkand: %v\n%s", err, out)
+	}
+}
+
+func TestALogThatIsNotSyncedIsNoticed(t *testing.T) {
+	r := quiet(t)
+	withInkand(t, r)
+	rec, err := record(t.Context(), r, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := databaseLosesPower(t.Context(), r, rec, 100); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.violations) > 0 {
+		t.Errorf("violations: %s", r.violations[0])
+	}
+	rec.calls = slices.DeleteFunc(rec.calls, func(c tracelog.Call) bool {
+		return c.Kind == tracelog.Sync && strings.HasSuffix(c.Path, ".db-wal")
+	})
+	if err := databaseLosesPower(t.Context(), r, rec, 200); err != nil {
+		t.Fatal(err)
+	}
+	must(t, r, I9)
+	must(t, r, I3)
 }

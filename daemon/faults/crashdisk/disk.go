@@ -9,10 +9,13 @@
 package crashdisk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -206,6 +209,14 @@ func (d *Disk) Names() []string {
 	return slices.Sorted(maps.Keys(d.names))
 }
 
+// Has reports whether there is a file of this name.
+func (d *Disk) Has(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.names[name]
+	return ok
+}
+
 // ReadFile returns a file's bytes as programs see them, nil if there is none.
 func (d *Disk) ReadFile(name string) []byte {
 	d.mu.Lock()
@@ -341,3 +352,45 @@ func (f *File) Inode() uint64 {
 
 // Close implements pinguard.File.
 func (f *File) Close() error { return nil }
+
+// WriteTo makes the files of the disk, but for those that skip names, in a
+// directory of the operating system. Nothing is synced.
+func (d *Disk) WriteTo(dir string, skip func(name string) bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, n := range d.names {
+		if skip(name) {
+			continue
+		}
+		if err := n.now.writeTo(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c content) writeTo(path string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var run []byte // sectors in a row are written at once
+	var begin int64
+	for _, sector := range slices.Sorted(maps.Keys(c.sectors)) {
+		if sector*SectorSize >= c.size {
+			break
+		}
+		if begin*SectorSize+int64(len(run)) != sector*SectorSize {
+			if _, err := f.WriteAt(run, begin*SectorSize); err != nil {
+				return err
+			}
+			run, begin = run[:0], sector
+		}
+		run = append(run, c.sectors[sector]...)
+	}
+	if _, err := f.WriteAt(run, begin*SectorSize); err != nil {
+		return err
+	}
+	return f.Truncate(c.size)
+}

@@ -140,7 +140,14 @@ func (d *Disk) Images(random *rand.Rand, torn, most int, each func(*Disk) bool) 
 		}
 	} else {
 		for i := range most {
-			if !each(d.Image(randomChoice(random, pending, i), random)) {
+			choice := RandomChoice(random, pending)
+			switch i {
+			case 0:
+				choice = None
+			case 1:
+				choice = All
+			}
+			if !each(d.Image(choice, random)) {
 				return
 			}
 		}
@@ -152,14 +159,11 @@ func (d *Disk) Images(random *rand.Rand, torn, most int, each func(*Disk) bool) 
 	}
 }
 
-// randomChoice begins with the two ends and the prefixes, then anything.
-func randomChoice(random *rand.Rand, pending, i int) func(int) Choice {
-	switch {
-	case i == 0:
-		return None
-	case i == 1:
-		return All
-	case i%2 == 0:
+// RandomChoice is a choice for Image: the first operations, some, or parts of
+// some, each as often.
+func RandomChoice(random *rand.Rand, pending int) func(int) Choice {
+	switch random.IntN(3) {
+	case 0:
 		end := random.IntN(pending + 1)
 		return func(op int) Choice {
 			if op < end {
@@ -167,6 +171,8 @@ func randomChoice(random *rand.Rand, pending, i int) func(int) Choice {
 			}
 			return Lost
 		}
+	case 1:
+		return func(int) Choice { return Choice(random.IntN(2)) }
 	}
-	return func(int) Choice { return Choice(random.IntN(2)) }
+	return func(int) Choice { return Choice(random.IntN(3)) }
 }

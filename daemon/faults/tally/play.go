@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -21,15 +22,18 @@ func Accounts() []Account {
 	}
 }
 
-// Config returns how a journal on fsys is opened here: an hour passes each
-// time that somebody looks at the clock, so that no wait is left.
+// Config returns how a journal on fsys is opened here: each time by another
+// boot, in which an hour passes whenever somebody looks at the clock, so that no
+// wait is left.
 func Config(fsys pinguard.FS, records uint64, slots int) pinguard.Config {
 	var looks atomic.Int64
+	var boot [16]byte
+	binary.LittleEndian.PutUint64(boot[:], rand.Uint64()) //nolint:gosec // any other number will do
 	now := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	return pinguard.Config{
 		FS: fsys, Records: records, Slots: slots,
 		Now:  func() time.Time { return now },
-		Boot: func() pinguard.Boot { return pinguard.Boot{Since: time.Duration(looks.Add(1)) * time.Hour} },
+		Boot: func() pinguard.Boot { return pinguard.Boot{ID: boot, Since: time.Duration(looks.Add(1)) * time.Hour} },
 	}
 }
 
