@@ -102,6 +102,7 @@ func (j *journal) read() (findings, error) {
 	j.capacity = len(all) / slotSize
 	j.used = written(all)
 
+	least := 1       // slots there must be: those that the file was made with
 	chained := false // prev holds the hash of a readable slot right before
 	for i := range j.used {
 		raw := all[i*slotSize : (i+1)*slotSize]
@@ -122,11 +123,15 @@ func (j *journal) read() (findings, error) {
 			found.audit = s.audit
 			if s.kind == kindHeader {
 				found.origin = s.origin
+				least = max(least, int(min(s.attempt, uint64(j.capacity)+1)))
 			}
 			chained = true
 			j.next = s.sequence + 1
 		}
 		j.prev = sha256.Sum256(raw)
+	}
+	if j.used < least {
+		return found, damaged("it ends within what a compaction wrote")
 	}
 	if found.unreadable > maxUnreadable {
 		return found, damaged("%d slots are unreadable", found.unreadable)
@@ -210,6 +215,7 @@ func (j *journal) replace(slots []slot) error {
 	if err != nil {
 		return fmt.Errorf("making a journal: %w", err)
 	}
+	slots[0].attempt = uint64(len(slots)) // a file that ends before them was cut
 	slots[0].origin = Origin{Machine: machine(), Dir: j.fs.Inode(), File: f.Inode()}
 	next, prev := j.next, j.prev
 	for i, s := range slots {
@@ -267,7 +273,11 @@ func (j *journal) keepCopy(now time.Time) (string, error) {
 	if err := f.Sync(); err != nil {
 		return "", errors.Join(fmt.Errorf("keeping a copy of the journal: %w", err), f.Close())
 	}
-	return name, f.Close()
+	// Its name must last before the journal gets another file in its place.
+	if err := errors.Join(f.Close(), j.fs.SyncDir()); err != nil {
+		return "", fmt.Errorf("keeping a copy of the journal: %w", err)
+	}
+	return name, nil
 }
 
 func (j *journal) close() error { return j.file.Close() }

@@ -225,6 +225,7 @@ func TestAJournalThatDoesNotHoldTogetherIsRefused(t *testing.T) {
 	slotAt := func(i int) []byte { return whole[i*slotSize : (i+1)*slotSize] }
 	images := map[string][]byte{
 		"empty":             {},
+		"nothing but zeros": make([]byte, 8*slotSize),
 		"not whole slots":   whole[:len(whole)-1],
 		"no header":         whole[slotSize:],
 		"a slot cut out":    append(bytes.Clone(whole[:2*slotSize]), whole[3*slotSize:]...),
@@ -241,6 +242,40 @@ func TestAJournalThatDoesNotHoldTogetherIsRefused(t *testing.T) {
 			}
 			checkRefused(t, dir, image, err)
 		})
+	}
+}
+
+// What a compaction wrote is synced before it is a journal: no crash can leave
+// a part of it, and its last slots say as much about tries as any.
+func TestAJournalThatEndsWithinACompactionIsRefused(t *testing.T) {
+	path := t.TempDir()
+	g, _ := open(t, DirFS(path))
+	spend(t, g, cardA, token.VerdictWrong)
+	spend(t, g, cardB, token.VerdictWrong)
+	g.mu.Lock()
+	err := g.compact(AuditMark{})
+	g.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.ReadFile(filepath.Join(path, journalName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image = image[:g.journal.used*slotSize]
+	for cut := 1; cut < g.journal.used; cut++ {
+		zeroed := bytes.Clone(image)
+		clear(zeroed[cut*slotSize:])
+		for _, damage := range [][]byte{image[:cut*slotSize], zeroed} {
+			_, dir, err := openImage(t, damage)
+			if err == nil {
+				t.Fatalf("opened with %d of %d slots", cut, g.journal.used)
+			}
+			checkRefused(t, dir, damage, err)
+		}
+	}
+	if g, _, err := openImage(t, image); err != nil || left(g, cardA) != 9 {
+		t.Errorf("the whole of it: %v", err)
 	}
 }
 

@@ -42,7 +42,7 @@ type slot struct {
 	secret   token.Secret
 	verdict  token.VerdictKind
 	sequence uint64
-	attempt  uint64 // number of the debit that it is or belongs to, 0 = none
+	attempt  uint64 // number of the debit that it is or belongs to, 0 = none; in a header: slots that the file was made with
 	audit    AuditMark
 	at       int64 // Unix time in ns, for people only
 	prev     [sha256.Size]byte
