@@ -99,7 +99,7 @@ func (m Model) Settle(a Account, v token.Verdict) {
 		}
 	})
 	if a.Secret == token.SecretUnlockCode && v.Kind == token.VerdictOK {
-		m.change(Account{a.Card, token.SecretPIN}, func(l *line) { l.spent, l.silent, l.lost, l.streak = 0, 0, 0, 0 })
+		m.change(Account{a.Card, token.SecretPIN}, func(l *line) { *l = line{open: l.open, by: l.by} })
 	}
 }
 

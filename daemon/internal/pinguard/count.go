@@ -254,7 +254,8 @@ func (b *books) apply(s slot) {
 		if s.kind == kindVerdict && s.secret == token.SecretUnlockCode && s.verdict == token.VerdictOK {
 			// It has a new PIN with all its tries, and a person who has the code:
 			// what the old one left behind counts no more.
-			b.counts[account{s.card, token.SecretPIN}] = count{}
+			pin := account{s.card, token.SecretPIN}
+			b.counts[pin] = count{open: b.of(pin).open}
 		}
 	}
 }
