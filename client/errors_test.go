@@ -21,6 +21,7 @@ import (
 // sentinels pairs each reason with its sentinel, by name.
 func sentinels() map[string]error {
 	return map[string]error{
+		"UNLOCK_CODE_USED_UP": client.ErrUnlockCodeUsedUp, "UNLOCK_CODE_KNOWN_WRONG": client.ErrUnlockCodeKnownWrong, "UNLOCK_UNKNOWN": client.ErrUnlockUnknown,
 		"PIN_KNOWN_WRONG": client.ErrPINKnownWrong, "CARD_HELD": client.ErrCardHeld, "CARD_DEAD": client.ErrCardDead,
 		"REINSERT_NEEDED": client.ErrReinsertNeeded, "TRY_LATER": client.ErrTryLater, "NEW_PIN_REFUSED": client.ErrNewPINRefused,
 		"UNLOCK_CODE_WRONG": client.ErrUnlockCodeWrong, "CHANGE_UNKNOWN": client.ErrChangeUnknown, "CONFIRMATION_REFUSED": client.ErrConfirmationRefused,

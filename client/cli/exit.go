@@ -89,9 +89,9 @@ func exitOf(err error) exitCode {
 // test holds every reason against this list.
 func exitOfReason(r inkanpb.Reason) exitCode {
 	switch r {
-	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_NEW_PINS_DIFFER:
+	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_UNLOCK_CODE_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PINS_DIFFER:
 		return exitPIN
-	case inkanpb.Reason_REASON_CARD_LOCKED, inkanpb.Reason_REASON_CARD_HELD, inkanpb.Reason_REASON_CARD_DEAD, inkanpb.Reason_REASON_REINSERT_NEEDED, inkanpb.Reason_REASON_TRY_LATER, inkanpb.Reason_REASON_CARD_STOPPED_HERE:
+	case inkanpb.Reason_REASON_CARD_LOCKED, inkanpb.Reason_REASON_CARD_HELD, inkanpb.Reason_REASON_CARD_DEAD, inkanpb.Reason_REASON_UNLOCK_CODE_USED_UP, inkanpb.Reason_REASON_REINSERT_NEEDED, inkanpb.Reason_REASON_TRY_LATER, inkanpb.Reason_REASON_CARD_STOPPED_HERE:
 		return exitLocked
 	case inkanpb.Reason_REASON_PROMPT_CANCELLED, inkanpb.Reason_REASON_PROMPT_TIMEOUT,
 		inkanpb.Reason_REASON_NO_PIN_AGENT, inkanpb.Reason_REASON_CALL_ENDED, inkanpb.Reason_REASON_CONFIRMATION_REFUSED:
@@ -100,7 +100,7 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_NO_CERTIFICATE, inkanpb.Reason_REASON_CERTIFICATE_NOT_USABLE,
 		inkanpb.Reason_REASON_CARD_NOT_REGISTERED:
 		return exitNotFound
-	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
+	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_UNLOCK_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
 		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
 		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,

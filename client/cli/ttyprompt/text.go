@@ -99,9 +99,12 @@ func (s *Source) whyText(p client.Prompt) string {
 	case inkanpb.ConfirmationReason_CONFIRMATION_REASON_HELD:
 		why = s.say("The card is held: it is not known how its last tries ended. Find out why first. Tries left: "+tries+".",
 			"このカードは保留中です(直前の照合の結果が分かりません)。先に原因を確かめてください。残りは"+tries+"回です。")
+	case inkanpb.ConfirmationReason_CONFIRMATION_REASON_HELD_UNLOCK_CODE:
+		why = s.say("The unlock code is held: it is not known how its last tries ended. Find out why first. Tries of the unlock code left: "+tries+".",
+			"ロック解除コードは保留中です(直前の試行の結果が分かりません)。先に原因を確かめてください。ロック解除コードの残りは"+tries+"回です。")
 	case inkanpb.ConfirmationReason_CONFIRMATION_REASON_CHANGED_ELSEWHERE:
-		why = s.say("The card has refused this very PIN before. Go on only if the PIN was changed elsewhere since then.",
-			"この暗証番号は、すでにカードが誤りと答えたものです。その後に他の場所で暗証番号を変更した場合に限り、続けてください。")
+		why = s.say("The card has refused these very digits before. Go on only if they were changed elsewhere since then.",
+			"この番号は、すでにカードが誤りと答えたものです。その後に他の場所で変更された場合に限り、続けてください。")
 	case inkanpb.ConfirmationReason_CONFIRMATION_REASON_UNSPECIFIED:
 	}
 	if why != "" {

@@ -158,7 +158,7 @@ func (m Model) refusal(a Account, who pinguard.Who) token.Kind {
 	}
 	switch {
 	case m.Left(a) == 0 && a.Secret == token.SecretUnlockCode:
-		return token.KindCardDead
+		return token.KindUnlockCodeUsedUp
 	case m.Left(a) == 0:
 		return token.KindCardLocked
 	case l.silent >= 3:

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/token"
@@ -18,28 +19,12 @@ func (b *Broker) Acknowledge(ctx context.Context, caller Caller, id token.CardID
 	if err != nil {
 		return CardStatus{}, err
 	}
-	if err := b.stops.check(id); err != nil {
-		return CardStatus{}, err
-	}
-	if !b.cfg.Guard.IsHeld(id, administrator) {
-		return CardStatus{}, token.NewError(token.KindCardNotHeld, "card", string(id))
-	}
-	if !administrator {
-		shown := b.cardStatus(card).PIN
-		if err := b.confirmHeld(ctx, b.operation(caller, card, "acknowledge").prompt, shown); err != nil {
-			return CardStatus{}, err
-		}
-		// Somebody else may have confirmed while the person read, and more tries
-		// may have been lost since: this person knows nothing of them.
-		if !b.cfg.Guard.IsHeld(id, false) {
-			return CardStatus{}, token.NewError(token.KindCardNotHeld, "card", string(id))
-		}
-		if b.cardStatus(card).PIN.Left != shown.Left {
-			return CardStatus{}, token.NewError(token.KindConfirmationRefused)
-		}
-	}
 	rec := caller.event("acknowledge", id, reason)
 	rec.Virtual = card.Virtual
+	if err := b.mayAcknowledge(ctx, caller, card, administrator); err != nil {
+		b.refused(rec, err)
+		return CardStatus{}, err
+	}
 	_, err = b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
 		return b.cfg.Guard.Acknowledge(id, administrator, mark)
 	})
@@ -47,17 +32,52 @@ func (b *Broker) Acknowledge(ctx context.Context, caller Caller, id token.CardID
 	return b.cardStatus(card), err
 }
 
-// confirmHeld has a person type the number of tries left.
-func (b *Broker) confirmHeld(ctx context.Context, req prompt.Request, pin pinguard.Belief) error {
-	req.Ask, req.Reason, req.Confirmation = prompt.AskNothing, prompt.ReasonHeld, strconv.Itoa(pin.Left)
+// mayAcknowledge returns nil if somebody has confirmed what there is to
+// acknowledge.
+func (b *Broker) mayAcknowledge(ctx context.Context, caller Caller, card cardowner.Card, administrator bool) error {
+	id := card.Identity.Card
+	if err := b.stops.check(id); err != nil {
+		return err
+	}
+	if !b.cfg.Guard.IsHeld(id, administrator) {
+		return token.NewError(token.KindCardNotHeld, "card", string(id))
+	}
+	if administrator {
+		return nil
+	}
+	shown := b.cardStatus(card)
+	req := b.operation(caller, card, "acknowledge").prompt
+	for _, secret := range []struct {
+		belief pinguard.Belief
+		ask    prompt.Reason
+	}{{shown.PIN, prompt.ReasonHeld}, {shown.Unlock, prompt.ReasonHeldUnlock}} {
+		if secret.belief.Held == 0 {
+			continue
+		}
+		if err := b.confirmHeld(ctx, req, secret.belief, secret.ask); err != nil {
+			return err
+		}
+	}
+	// Somebody else may have confirmed while the person read, and more tries
+	// may have been lost since: this person knows nothing of them.
+	if !b.cfg.Guard.IsHeld(id, false) {
+		return token.NewError(token.KindCardNotHeld, "card", string(id))
+	}
+	if now := b.cardStatus(card); now.PIN.Left != shown.PIN.Left || now.Unlock.Left != shown.Unlock.Left {
+		return token.NewError(token.KindConfirmationRefused)
+	}
+	return nil
+}
+
+// confirmHeld has a person type the number of tries left of one secret.
+func (b *Broker) confirmHeld(ctx context.Context, req prompt.Request, left pinguard.Belief, why prompt.Reason) error {
+	req.Ask, req.Reason, req.Confirmation = prompt.AskNothing, why, strconv.Itoa(left.Left)
 	req.People = !b.cfg.Virtual
-	req.Tries, req.TriesConfirmed = token.KnownTries(pin.Left), pin.Confirmed
+	req.Tries, req.TriesConfirmed = token.KnownTries(left.Left), left.Confirmed
 	answer, err := b.cfg.Prompter.Ask(ctx, req)
 	switch {
 	case err != nil:
 		return err
-	case answer.Source != prompt.SourcePrompt && !b.cfg.Virtual:
-		return token.Errorf(token.KindPINSourceRefused, "only a person may confirm this").InJapanese("人だけが確認できます")
 	case answer.Confirmation != req.Confirmation:
 		return token.NewError(token.KindConfirmationRefused)
 	}

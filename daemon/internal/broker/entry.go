@@ -34,6 +34,8 @@ type entry struct {
 	next  *token.PIN // new PIN, or nil
 	who   pinguard.Who
 	shown pinguard.Belief // what the person was told
+	// source is who entered the first, and so all of it.
+	source prompt.Source
 }
 
 // wipe wipes all that was entered. It may be called more than once, and on nil.
@@ -66,17 +68,21 @@ func (op *operation) ask(ctx context.Context) (*entry, error) {
 	req := op.prompt
 	req.Tries, req.TriesConfirmed = token.KnownTries(e.shown.Left), e.shown.Confirmed
 	if e.shown.Left <= lastTries && !op.b.cfg.Virtual {
-		req.People = true
 		req.Confirmation, req.Reason = strconv.Itoa(e.shown.Left), prompt.ReasonFewTries
 		if op.secret == token.SecretUnlockCode {
 			req.Reason = prompt.ReasonReissue
 		}
 	}
+	// A program that may not answer is not asked, or it could be in the way of
+	// the person.
+	req.People = !op.b.cfg.Virtual && (req.Confirmation != "" || !op.b.cfg.ProgramPINs || op.secret != token.SecretPIN)
 	failpoint.Hit(failpoint.BeforePrompt)
 	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	// Who answers first answers all that this operation asks.
+	op.prompt.Agent, e.source = answer.Agent, answer.Source
 	failpoint.Hit(failpoint.Entered)
 	e.first = answer.PIN
 	if err = op.admit(ctx, e, answer, req); err == nil && op.renews {
@@ -145,32 +151,54 @@ func (op *operation) notKnownWrong(ctx context.Context, e *entry) error {
 	if !op.b.cfg.Wrong.Has(op.id(), op.secret, e.first) {
 		return nil
 	}
-	refusal := token.NewError(token.KindPINKnownWrong).WithTries(token.KnownTries(e.shown.Left))
-	if e.who.Program || op.secret != token.SecretPIN {
+	kind := token.KindPINKnownWrong
+	if op.secret == token.SecretUnlockCode {
+		kind = token.KindUnlockCodeKnownWrong
+	}
+	refusal := token.NewError(kind).WithTries(token.KnownTries(e.shown.Left))
+	if e.who.Program {
 		return refusal
 	}
 	req := op.prompt
 	req.Tries, req.TriesConfirmed = token.KnownTries(e.shown.Left), e.shown.Confirmed
 	req.Ask, req.Confirmation, req.Reason = prompt.AskNothing, changedWord, prompt.ReasonChangedElsewhere
 	req.People = true
-	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
+	answer, err := op.more(ctx, e, req)
 	switch {
 	case token.KindOf(err) == token.KindPromptCancelled:
 		return refusal
 	case err != nil:
 		return err
-	case answer.Source != prompt.SourcePrompt || answer.Confirmation != changedWord:
+	case answer.Confirmation != changedWord:
 		return refusal
 	}
 	op.b.cfg.Wrong.Forget(op.id(), op.secret)
 	return nil
 }
 
+// more asks the agent that has entered the first for more. A card that was
+// stopped meanwhile needs nothing more.
+func (op *operation) more(ctx context.Context, e *entry, req prompt.Request) (prompt.Answer, error) {
+	if err := op.b.stops.check(op.id()); err != nil {
+		return prompt.Answer{}, err
+	}
+	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
+	if err != nil {
+		return prompt.Answer{}, err
+	}
+	if answer.Source != e.source {
+		answer.PIN.Wipe()
+		return prompt.Answer{}, token.Errorf(token.KindPINSourceRefused, "somebody else entered the first part").
+			InJapanese("最初の入力とは別の入力元です")
+	}
+	return answer, nil
+}
+
 // askNew asks for the new PIN twice.
 func (op *operation) askNew(ctx context.Context, e *entry) error {
 	req := op.prompt
 	req.Ask, req.Format = prompt.AskNewPIN, op.card.Profile.PIN
-	answer, err := op.b.cfg.Prompter.Ask(ctx, req)
+	answer, err := op.more(ctx, e, req)
 	if err != nil {
 		return err
 	}
@@ -185,7 +213,7 @@ func (op *operation) askNew(ctx context.Context, e *entry) error {
 		return token.Errorf(token.KindNewPINRefused, "it is the unlock code").InJapanese("ロック解除コードと同じです")
 	}
 	req.Ask = prompt.AskNewAgain
-	if answer, err = op.b.cfg.Prompter.Ask(ctx, req); err != nil {
+	if answer, err = op.more(ctx, e, req); err != nil {
 		return err
 	}
 	defer answer.PIN.Wipe()

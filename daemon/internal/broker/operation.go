@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
@@ -52,7 +53,7 @@ func (op *operation) run(ctx context.Context) error {
 	failpoint.Hit(failpoint.CardReset)
 	op.b.touch()
 	if err != nil && op.done == 0 {
-		op.refused(err)
+		op.b.refused(op.record, err)
 	}
 	return err
 }
@@ -118,6 +119,9 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
 		verdict, outcome = op.prove(ctx, lease, attempt)
 		op.entered.wipe()
 	}
+	if outcome == nil && op.releases { // else what was done cannot be undone
+		outcome = op.b.stops.check(op.id())
+	}
 	if outcome == nil {
 		outcome = op.work(ctx, lease)
 	}
@@ -146,6 +150,9 @@ func (op *operation) stillAsShown(onCard token.Tries) error {
 func (op *operation) intend(onCard token.Tries) (intent audit.Record, attempt *token.Attempt, err error) {
 	rec := op.record
 	rec.Kind = audit.KindIntent
+	if op.secret != 0 {
+		rec.Detail = fmt.Sprintf("the %s came from: %s", op.secret, op.entered.source)
+	}
 	guard := op.b.cfg.Guard
 	intent, err = op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) (err error) {
 		if op.secret == 0 {
@@ -227,11 +234,10 @@ func (op *operation) noteLower(onCard token.Tries) error {
 
 // refused records that nothing was begun. The refusal stands even if the
 // record cannot be written, for it lets nothing out.
-func (op *operation) refused(cause error) {
-	rec := op.record
+func (b *Broker) refused(rec audit.Record, cause error) {
 	rec.Kind, rec.Code = audit.KindRefused, string(token.KindOf(cause))
-	if err := op.b.ledger.note(rec); err != nil {
-		op.b.cfg.Logger.Error("Recording a refusal", "error", err)
+	if err := b.ledger.note(rec); err != nil {
+		b.cfg.Logger.Error("Recording a refusal", "error", err)
 	}
 }
 

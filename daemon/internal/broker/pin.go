@@ -160,7 +160,7 @@ func (op *operation) wrong(v token.Verdict) error {
 	case op.secret == token.SecretUnlockCode && looked:
 		return token.NewError(token.KindUnlockCodeWrong)
 	case op.secret == token.SecretUnlockCode:
-		return token.NewError(token.KindCardDead)
+		return token.NewError(token.KindUnlockCodeUsedUp)
 	case looked:
 		return token.NewError(token.KindPINWrong)
 	}
@@ -175,7 +175,10 @@ func (op *operation) noVerdict(v token.Verdict) error {
 	default:
 	}
 	kind := token.KindPINNoVerdict
-	if op.renews {
+	switch {
+	case op.secret == token.SecretUnlockCode:
+		kind = token.KindUnlockUnknown
+	case op.renews:
 		kind = token.KindChangeUnknown
 	}
 	err := token.NewError(kind).Because(v.Cause)

@@ -112,7 +112,7 @@ func TestTenWrongUnlockCodesMakeALockedCardDead(t *testing.T) {
 		}
 	}
 	before := len(h.agent.asked)
-	if _, _, err := h.Unlock(t.Context(), h.caller, h.id()); token.KindOf(err) != token.KindCardDead || len(h.agent.asked) != before {
+	if _, _, err := h.Unlock(t.Context(), h.caller, h.id()); token.KindOf(err) != token.KindUnlockCodeUsedUp || len(h.agent.asked) != before {
 		t.Errorf("the eleventh: %v, asked %d times more", err, len(h.agent.asked)-before)
 	}
 	if s := h.Status(t.Context()).Cards[0]; s.State != token.CardDead {

@@ -91,20 +91,17 @@ func (s *stops) remove(card token.CardID) {
 	delete(s.stopped, card)
 }
 
-// quiet waits until nothing is being released any more.
-func (s *stops) quiet(ctx context.Context, card token.CardID) error {
+// quiet waits until nothing is being released any more. That takes no longer
+// than an answer that was written takes to leave; whoever sends them sees to it.
+func (s *stops) quiet(card token.CardID) {
 	for {
 		s.mu.Lock()
 		busy, ended := s.releasing[card] > 0, s.ended
 		s.mu.Unlock()
 		if !busy {
-			return nil
+			return
 		}
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return token.NewError(token.KindCallEnded).Because(context.Cause(ctx))
-		}
+		<-ended
 	}
 }
 
@@ -141,7 +138,9 @@ func (b *Broker) StopHere(ctx context.Context, caller Caller, req StopRequest) (
 		return 0, err
 	}
 	if !strings.EqualFold(req.SerialTail, tail(card.Serial)) {
-		return 0, token.NewError(token.KindConfirmationRefused)
+		err := token.NewError(token.KindConfirmationRefused)
+		b.refused(caller.event(stopHere, card.ID, req.Reason), err)
+		return 0, err
 	}
 	// First nothing new begins, then it is written down, then what had begun to
 	// leave is waited for.
@@ -149,7 +148,8 @@ func (b *Broker) StopHere(ctx context.Context, caller Caller, req StopRequest) (
 	if err != nil {
 		return 0, err // nothing is signed without a log, so the card stays stopped
 	}
-	return record, b.stops.quiet(ctx, card.ID)
+	b.stops.quiet(card.ID)
+	return record, nil
 }
 
 // writeStop stops a card, at once and then durably.
@@ -188,11 +188,13 @@ func (b *Broker) Lift(ctx context.Context, caller Caller, id token.CardID, reaso
 	}
 	b.stops.changing.Lock()
 	defer b.stops.changing.Unlock()
-	if err := b.stops.check(id); err == nil {
-		return 0, token.NewError(token.KindCardNotStopped, "card", string(id))
-	}
 	rec := caller.event(lift, id, reason)
 	rec.Virtual = card.Virtual
+	if err := b.stops.check(id); err == nil {
+		err := token.NewError(token.KindCardNotStopped, "card", string(id))
+		b.refused(rec, err)
+		return 0, err
+	}
 	written, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)
 	if err != nil {
 		return 0, err

@@ -39,7 +39,7 @@ func (r *reader) changed() {
 // then nothing else would find the card that is in now.
 func (r *reader) doubt(err error) {
 	switch r.owner.fault(err).Kind {
-	case token.KindCardSilent, token.KindPINNoVerdict, token.KindChangeUnknown, token.KindCardRemoved:
+	case token.KindCardSilent, token.KindPINNoVerdict, token.KindChangeUnknown, token.KindUnlockUnknown, token.KindCardRemoved:
 	default:
 		if !errors.Is(err, pcsc.ErrUnresponsive) {
 			return

@@ -176,7 +176,7 @@ func (r *reader) serve(j job) error {
 		defer r.changed()
 	}
 	switch token.KindOf(err) {
-	case token.KindCardSilent, token.KindPINNoVerdict, token.KindChangeUnknown:
+	case token.KindCardSilent, token.KindPINNoVerdict, token.KindChangeUnknown, token.KindUnlockUnknown:
 		r.release() // it would not answer to a reset either
 	default:
 	}

@@ -33,8 +33,7 @@ type Account struct {
 func (a Account) key() account { return account{a.Card, a.Secret} }
 
 // Admit returns nil if who may spend a try now. Nothing is spent. Errors are
-// [*token.Error] of kind KindCardLocked, KindCardDead (no tries of the unlock
-// code), KindCardHeld, KindReinsertNeeded, KindPINSourceRefused or
+// [*token.Error] of kind KindCardLocked, KindUnlockCodeUsedUp, KindCardHeld, KindReinsertNeeded, KindPINSourceRefused or
 // KindTryLater.
 func (g *Guard) Admit(acc Account, who Who) error {
 	g.mu.Lock()
@@ -56,7 +55,7 @@ func (g *Guard) admit(acc Account, who Who) error {
 func refusal(c count, b Belief, secret token.Secret, who Who) *token.Error {
 	switch {
 	case b.Left == 0 && secret == token.SecretUnlockCode:
-		return token.NewError(token.KindCardDead)
+		return token.NewError(token.KindUnlockCodeUsedUp)
 	case b.Left == 0:
 		return token.NewError(token.KindCardLocked)
 	case c.held():
@@ -126,7 +125,7 @@ type Belief struct {
 	Confirmed   bool            // the card itself gave the number; else "at most"
 	State       token.CardState // ready, low, held or locked, for this secret alone
 	Limit       int             // min(MaxLimit, card profile)
-	Held        HeldBy          // why State is held
+	Held        HeldBy          // why no try may be made before somebody acknowledges, also if State is locked
 	Unaccounted int             // tries without a verdict since the last success
 	Wait        time.Duration   // until the next try may be made
 	Reinsert    bool            // after three wrong in a row: not before an insertion
@@ -161,12 +160,16 @@ func believe(c count, acc Account) Belief {
 		b.Left = min(b.Left, x)
 	}
 	switch {
+	case c.has(flagCopied):
+		b.Held = HeldByCopy
+	case c.held():
+		b.Held = HeldBySilence
+	}
+	switch {
 	case b.Left == 0:
 		b.State = token.CardLocked
-	case c.has(flagCopied):
-		b.State, b.Held = token.CardHeld, HeldByCopy
-	case c.held():
-		b.State, b.Held = token.CardHeld, HeldBySilence
+	case b.Held != 0:
+		b.State = token.CardHeld
 	case b.Left <= lowTries:
 		b.State = token.CardLow
 	default:

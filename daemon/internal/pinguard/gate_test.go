@@ -327,7 +327,7 @@ func TestACardWithoutPINAndUnlockTriesIsDead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.refuses("an eleventh unlock code", d.Admit(code, freely), token.KindCardDead)
+	d.refuses("an eleventh unlock code", d.Admit(code, freely), token.KindUnlockCodeUsedUp)
 	if got := StateOf(d.Belief(pin(10)), d.Belief(code)); got != token.CardReady {
 		t.Errorf("state %d: a card whose PIN still works is usable", got)
 	}

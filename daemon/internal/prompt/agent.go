@@ -140,7 +140,7 @@ func (a *agent) take(ctx context.Context, asked Asked, r reply) (Answer, error) 
 		a.drop(fmt.Errorf("checking agent: %w", err))
 		return Answer{}, a.wentAway()
 	}
-	answer := Answer{Source: a.source, Confirmation: r.confirmation}
+	answer := Answer{Source: a.source, Agent: a.id, Confirmation: r.confirmation}
 	if err := checkReply(asked, r); err != nil {
 		a.drop(fmt.Errorf("%w: %w", errProtocol, err))
 		return Answer{}, token.Errorf(token.KindPromptCancelled, "the agent's answer was malformed").Because(a.cause)

@@ -96,12 +96,14 @@ const (
 	ReasonReissue          Reason = 2
 	ReasonHeld             Reason = 3
 	ReasonChangedElsewhere Reason = 4
+	ReasonHeldUnlock       Reason = 5
 )
 
 // Answer is a PIN and who gave it. Whoever asked wipes the PIN.
 type Answer struct {
 	PIN          *token.PIN // nil where nothing but a confirmation was asked for
 	Source       Source
+	Agent        string // id of the agent that answered
 	Confirmation string // what the person typed, where that was asked for
 }
 

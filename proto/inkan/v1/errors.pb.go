@@ -74,6 +74,14 @@ const (
 	Reason_REASON_UNLOCK_CODE_MALFORMED Reason = 1019
 	// The two entries of the new PIN are not the same. No try was spent.
 	Reason_REASON_NEW_PINS_DIFFER Reason = 1020
+	// No tries of the unlock code are left; the PIN may still have some.
+	Reason_REASON_UNLOCK_CODE_USED_UP Reason = 1021
+	// The card said before that this unlock code is wrong; it was not sent again.
+	// Metadata: tries_left.
+	Reason_REASON_UNLOCK_CODE_KNOWN_WRONG Reason = 1022
+	// No verdict came on an unlock. The try counts as spent. Metadata: tries_left
+	// of the unlock code.
+	Reason_REASON_UNLOCK_UNKNOWN Reason = 1023
 	// No card of this identity is in a reader.
 	Reason_REASON_CARD_NOT_FOUND Reason = 2001
 	// No key of this identity is on a card that is present.
@@ -200,6 +208,9 @@ var (
 		1018: "REASON_CONFIRMATION_REFUSED",
 		1019: "REASON_UNLOCK_CODE_MALFORMED",
 		1020: "REASON_NEW_PINS_DIFFER",
+		1021: "REASON_UNLOCK_CODE_USED_UP",
+		1022: "REASON_UNLOCK_CODE_KNOWN_WRONG",
+		1023: "REASON_UNLOCK_UNKNOWN",
 		2001: "REASON_CARD_NOT_FOUND",
 		2002: "REASON_KEY_NOT_FOUND",
 		2003: "REASON_CARD_REMOVED",
@@ -248,72 +259,75 @@ var (
 		6003: "REASON_USED_ELSEWHERE",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":            0,
-		"REASON_PIN_WRONG":              1001,
-		"REASON_CARD_LOCKED":            1002,
-		"REASON_PIN_MALFORMED":          1003,
-		"REASON_PIN_NO_VERDICT":         1004,
-		"REASON_PROMPT_CANCELLED":       1005,
-		"REASON_PROMPT_TIMEOUT":         1006,
-		"REASON_NO_PIN_AGENT":           1007,
-		"REASON_PIN_SOURCE_REFUSED":     1008,
-		"REASON_CARD_HELD":              1010,
-		"REASON_CARD_DEAD":              1011,
-		"REASON_REINSERT_NEEDED":        1012,
-		"REASON_TRY_LATER":              1013,
-		"REASON_PIN_KNOWN_WRONG":        1014,
-		"REASON_NEW_PIN_REFUSED":        1015,
-		"REASON_UNLOCK_CODE_WRONG":      1016,
-		"REASON_CHANGE_UNKNOWN":         1017,
-		"REASON_CONFIRMATION_REFUSED":   1018,
-		"REASON_UNLOCK_CODE_MALFORMED":  1019,
-		"REASON_NEW_PINS_DIFFER":        1020,
-		"REASON_CARD_NOT_FOUND":         2001,
-		"REASON_KEY_NOT_FOUND":          2002,
-		"REASON_CARD_REMOVED":           2003,
-		"REASON_CARD_CHANGED":           2004,
-		"REASON_CARD_SILENT":            2005,
-		"REASON_CARD_FAULT":             2006,
-		"REASON_SIGNATURE_CHECK_FAILED": 2007,
-		"REASON_CERTIFICATE_NOT_USABLE": 2008,
-		"REASON_NO_CERTIFICATE":         2009,
-		"REASON_READER_FAULT":           2010,
-		"REASON_PCSC_UNAVAILABLE":       2011,
-		"REASON_NO_READER":              2012,
-		"REASON_NO_CARD":                2013,
-		"REASON_CARD_UNKNOWN":           2014,
-		"REASON_READER_IN_USE":          2015,
-		"REASON_CARD_DUPLICATE":         2016,
-		"REASON_VIRTUAL_REFUSED":        2017,
-		"REASON_PCSC_DENIED":            2018,
-		"REASON_CARD_STOPPED_HERE":      2019,
-		"REASON_CARD_NOT_REGISTERED":    2020,
-		"REASON_CARD_NOT_STOPPED":       2021,
-		"REASON_CARD_NOT_HELD":          2022,
-		"REASON_REQUEST_INVALID":        3001,
-		"REASON_DIGEST_LENGTH":          3002,
-		"REASON_ALGORITHM_REFUSED":      3003,
-		"REASON_ALGORITHM_MISMATCH":     3004,
-		"REASON_MESSAGE_TOO_LARGE":      3005,
-		"REASON_CALLER_NOT_ALLOWED":     4001,
-		"REASON_CALLER_GONE":            4002,
-		"REASON_AUDIT_UNAVAILABLE":      5001,
-		"REASON_JOURNAL_UNAVAILABLE":    5002,
-		"REASON_JOURNAL_DAMAGED":        5003,
-		"REASON_STATE_IN_USE":           5004,
-		"REASON_STATE_NOT_WRITABLE":     5005,
-		"REASON_CONFIG_INVALID":         5006,
-		"REASON_SHUTTING_DOWN":          5008,
-		"REASON_INTERNAL":               5009,
-		"REASON_DATABASE_DAMAGED":       5010,
-		"REASON_SERVICE_UNREACHABLE":    5011,
-		"REASON_CALL_ENDED":             5012,
-		"REASON_SOCKET_IN_USE":          5013,
-		"REASON_SOCKET_NOT_USABLE":      5014,
-		"REASON_STATE_COPIED":           5015,
-		"REASON_REVOCATION_UNKNOWN":     6001,
-		"REASON_DEFAULT_UNLOCK_CODE":    6002,
-		"REASON_USED_ELSEWHERE":         6003,
+		"REASON_UNSPECIFIED":             0,
+		"REASON_PIN_WRONG":               1001,
+		"REASON_CARD_LOCKED":             1002,
+		"REASON_PIN_MALFORMED":           1003,
+		"REASON_PIN_NO_VERDICT":          1004,
+		"REASON_PROMPT_CANCELLED":        1005,
+		"REASON_PROMPT_TIMEOUT":          1006,
+		"REASON_NO_PIN_AGENT":            1007,
+		"REASON_PIN_SOURCE_REFUSED":      1008,
+		"REASON_CARD_HELD":               1010,
+		"REASON_CARD_DEAD":               1011,
+		"REASON_REINSERT_NEEDED":         1012,
+		"REASON_TRY_LATER":               1013,
+		"REASON_PIN_KNOWN_WRONG":         1014,
+		"REASON_NEW_PIN_REFUSED":         1015,
+		"REASON_UNLOCK_CODE_WRONG":       1016,
+		"REASON_CHANGE_UNKNOWN":          1017,
+		"REASON_CONFIRMATION_REFUSED":    1018,
+		"REASON_UNLOCK_CODE_MALFORMED":   1019,
+		"REASON_NEW_PINS_DIFFER":         1020,
+		"REASON_UNLOCK_CODE_USED_UP":     1021,
+		"REASON_UNLOCK_CODE_KNOWN_WRONG": 1022,
+		"REASON_UNLOCK_UNKNOWN":          1023,
+		"REASON_CARD_NOT_FOUND":          2001,
+		"REASON_KEY_NOT_FOUND":           2002,
+		"REASON_CARD_REMOVED":            2003,
+		"REASON_CARD_CHANGED":            2004,
+		"REASON_CARD_SILENT":             2005,
+		"REASON_CARD_FAULT":              2006,
+		"REASON_SIGNATURE_CHECK_FAILED":  2007,
+		"REASON_CERTIFICATE_NOT_USABLE":  2008,
+		"REASON_NO_CERTIFICATE":          2009,
+		"REASON_READER_FAULT":            2010,
+		"REASON_PCSC_UNAVAILABLE":        2011,
+		"REASON_NO_READER":               2012,
+		"REASON_NO_CARD":                 2013,
+		"REASON_CARD_UNKNOWN":            2014,
+		"REASON_READER_IN_USE":           2015,
+		"REASON_CARD_DUPLICATE":          2016,
+		"REASON_VIRTUAL_REFUSED":         2017,
+		"REASON_PCSC_DENIED":             2018,
+		"REASON_CARD_STOPPED_HERE":       2019,
+		"REASON_CARD_NOT_REGISTERED":     2020,
+		"REASON_CARD_NOT_STOPPED":        2021,
+		"REASON_CARD_NOT_HELD":           2022,
+		"REASON_REQUEST_INVALID":         3001,
+		"REASON_DIGEST_LENGTH":           3002,
+		"REASON_ALGORITHM_REFUSED":       3003,
+		"REASON_ALGORITHM_MISMATCH":      3004,
+		"REASON_MESSAGE_TOO_LARGE":       3005,
+		"REASON_CALLER_NOT_ALLOWED":      4001,
+		"REASON_CALLER_GONE":             4002,
+		"REASON_AUDIT_UNAVAILABLE":       5001,
+		"REASON_JOURNAL_UNAVAILABLE":     5002,
+		"REASON_JOURNAL_DAMAGED":         5003,
+		"REASON_STATE_IN_USE":            5004,
+		"REASON_STATE_NOT_WRITABLE":      5005,
+		"REASON_CONFIG_INVALID":          5006,
+		"REASON_SHUTTING_DOWN":           5008,
+		"REASON_INTERNAL":                5009,
+		"REASON_DATABASE_DAMAGED":        5010,
+		"REASON_SERVICE_UNREACHABLE":     5011,
+		"REASON_CALL_ENDED":              5012,
+		"REASON_SOCKET_IN_USE":           5013,
+		"REASON_SOCKET_NOT_USABLE":       5014,
+		"REASON_STATE_COPIED":            5015,
+		"REASON_REVOCATION_UNKNOWN":      6001,
+		"REASON_DEFAULT_UNLOCK_CODE":     6002,
+		"REASON_USED_ELSEWHERE":          6003,
 	}
 )
 
@@ -457,7 +471,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xa4\xc9\x01\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xed\xd8\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
@@ -480,7 +494,11 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x12\x8e\x01The card did not say whether it took the new PIN: it has either the old or the new one now. The try counts as spent. Tries left: {tries_left}.\x1ahLeave the card in the reader and verify with the new PIN first, then with the old one: inkan pin verify.\"\xcd\x01新しい暗証番号に変わったかどうか、ICカードの応答を受け取れませんでした(新旧どちらかです)。1回使ったものとして数えます。残り回数: {tries_left}。*xカードを入れたまま inkan pin verify で、まず新しい番号、次に古い番号を試してください。\x12\xae\x03\n" +
 	"\x1bREASON_CONFIRMATION_REFUSED\x10\xfa\a\x1a\x8b\x03\xba\xeb\x18\x86\x03\b\t\x12[The confirmation was not typed as asked. Nothing was sent to the card and no try was spent.\x1aCRead the prompt again and type exactly what it asks for, or cancel.\"o確認の入力が一致しません。カードには何も送らず、残り回数も減っていません。*o画面の説明をもう一度読み、示されたとおりに入力するか、取り消してください。\x12\x9d\x03\n" +
 	"\x1cREASON_UNLOCK_CODE_MALFORMED\x10\xfb\a\x1a\xf9\x02\xba\xeb\x18\xf4\x02\b\x03\x12GThis cannot be an unlock code of this card: {detail}. No try was spent.\x1aWEnter the code in half-width characters, as printed on the notice of the card's issuer.\"~このICカードのロック解除コードの形式ではありません({detail})。残り回数は減っていません。*N発行元の通知書のとおり、半角文字で入力してください。\x12\xfe\x02\n" +
-	"\x16REASON_NEW_PINS_DIFFER\x10\xfc\a\x1a\xe0\x02\xba\xeb\x18\xdb\x02\b\x03\x12YThe new PIN was typed differently the second time. Nothing was sent and no try was spent.\x1a,Start again and type the same new PIN twice.\"\x85\x01新しい暗証番号の2回の入力が一致しません。カードには何も送らず、残り回数も減っていません。*Fもう一度操作し、同じ番号を2回入力してください。\x12\xf6\x01\n" +
+	"\x16REASON_NEW_PINS_DIFFER\x10\xfc\a\x1a\xe0\x02\xba\xeb\x18\xdb\x02\b\x03\x12YThe new PIN was typed differently the second time. Nothing was sent and no try was spent.\x1a,Start again and type the same new PIN twice.\"\x85\x01新しい暗証番号の2回の入力が一致しません。カードには何も送らず、残り回数も減っていません。*Fもう一度操作し、同じ番号を2回入力してください。\x12\xcb\x04\n" +
+	"\x1aREASON_UNLOCK_CODE_USED_UP\x10\xfd\a\x1a\xa9\x04\xba\xeb\x18\xa4\x04\b\t\x12~The unlock code has no tries left: this card cannot be unlocked any more. As long as its PIN is not locked it signs as before.\x1aRTake care of the PIN: once it is locked, the card must be re-issued by its issuer.\"\xda\x01ロック解除コードの残り回数がありません。このICカードのロックはもう解除できません。暗証番号がロックされていなければ、署名はこれまでどおりできます。*o暗証番号の誤りに注意してください。ロックされるとカードの再発行が必要です。\x12\xc0\x05\n" +
+	"\x1eREASON_UNLOCK_CODE_KNOWN_WRONG\x10\xfe\a\x1a\x9a\x05\xba\xeb\x18\x95\x05\b\t\x12\x8b\x01The card has refused this very unlock code before. It was not sent again and no try was spent. Tries of the unlock code left: {tries_left}.\x1a\x7fCheck the code on the notice of the card's issuer. If it was changed since then, enter it again and confirm that in the prompt.\"\xca\x01このロック解除コードは、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。ロック解除コードの残り回数: {tries_left}。*\xb4\x01発行元の通知書でコードを確認してください。その後に変更された場合は、もう一度入力し、入力画面でその旨を確認してください。\x12\xb5\x05\n" +
+	"\x15REASON_UNLOCK_UNKNOWN\x10\xff\a\x1a\x98\x05\xba\xeb\x18\x93\x05\b\n" +
+	"\x12\x9f\x01The card did not say whether it took the unlock code: it may have the new PIN now or not. The try counts as spent. Tries of the unlock code left: {tries_left}.\x1agLeave the card in the reader and run inkan unlock again with the same unlock code and the same new PIN.\"\xeb\x01ロック解除の結果をICカードから受け取れませんでした(新しい暗証番号になったかどうか不明です)。1回使ったものとして数えます。ロック解除コードの残り回数: {tries_left}。*\x95\x01カードを入れたまま、同じロック解除コードと同じ新しい暗証番号で inkan unlock をもう一度実行してください。\x12\xf6\x01\n" +
 	"\x15REASON_CARD_NOT_FOUND\x10\xd1\x0f\x1a\xd9\x01\xba\xeb\x18\xd4\x01\b\x05\x12%The card {card} is not in any reader.\x1a)Insert the card, then look at the status.\"4ICカード {card} がリーダにありません。*Hカードを差し込んでから、状態を確認してください。\x12\xb6\x02\n" +
 	"\x14REASON_KEY_NOT_FOUND\x10\xd2\x0f\x1a\x9a\x02\xba\xeb\x18\x95\x02\b\x05\x125There is no key {key} on the cards that are inserted.\x1a7List the keys, and insert the card that holds this one.\"H鍵 {key} は、差し込まれているICカードにありません。*W鍵の一覧を表示し、この鍵のあるカードを差し込んでください。\x12\xdd\x02\n" +
 	"\x13REASON_CARD_REMOVED\x10\xd3\x0f\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\n" +

@@ -108,6 +108,8 @@ const (
 	// This PIN was wrong before. It is sent again only if it was changed
 	// elsewhere since: "changed" is typed.
 	ConfirmationReason_CONFIRMATION_REASON_CHANGED_ELSEWHERE ConfirmationReason = 4
+	// The unlock code is held: the number of its tries left is typed to go on.
+	ConfirmationReason_CONFIRMATION_REASON_HELD_UNLOCK_CODE ConfirmationReason = 5
 )
 
 // Enum value maps for ConfirmationReason.
@@ -118,6 +120,7 @@ var (
 		2: "CONFIRMATION_REASON_REISSUE",
 		3: "CONFIRMATION_REASON_HELD",
 		4: "CONFIRMATION_REASON_CHANGED_ELSEWHERE",
+		5: "CONFIRMATION_REASON_HELD_UNLOCK_CODE",
 	}
 	ConfirmationReason_value = map[string]int32{
 		"CONFIRMATION_REASON_UNSPECIFIED":       0,
@@ -125,6 +128,7 @@ var (
 		"CONFIRMATION_REASON_REISSUE":           2,
 		"CONFIRMATION_REASON_HELD":              3,
 		"CONFIRMATION_REASON_CHANGED_ELSEWHERE": 4,
+		"CONFIRMATION_REASON_HELD_UNLOCK_CODE":  5,
 	}
 )
 
@@ -766,13 +770,14 @@ const file_inkan_v1_pin_proto_rawDesc = "" +
 	"\x17SECRET_KIND_UNLOCK_CODE\x10\x02\x12\x17\n" +
 	"\x13SECRET_KIND_NEW_PIN\x10\x03\x12\x1d\n" +
 	"\x19SECRET_KIND_NEW_PIN_AGAIN\x10\x04\x12\x14\n" +
-	"\x10SECRET_KIND_NONE\x10\x05*\xc6\x01\n" +
+	"\x10SECRET_KIND_NONE\x10\x05*\xf0\x01\n" +
 	"\x12ConfirmationReason\x12#\n" +
 	"\x1fCONFIRMATION_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dCONFIRMATION_REASON_FEW_TRIES\x10\x01\x12\x1f\n" +
 	"\x1bCONFIRMATION_REASON_REISSUE\x10\x02\x12\x1c\n" +
 	"\x18CONFIRMATION_REASON_HELD\x10\x03\x12)\n" +
-	"%CONFIRMATION_REASON_CHANGED_ELSEWHERE\x10\x04B7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
+	"%CONFIRMATION_REASON_CHANGED_ELSEWHERE\x10\x04\x12(\n" +
+	"$CONFIRMATION_REASON_HELD_UNLOCK_CODE\x10\x05B7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 
 var (
 	file_inkan_v1_pin_proto_rawDescOnce sync.Once
