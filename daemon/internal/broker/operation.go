@@ -93,6 +93,7 @@ func (op *operation) account(onCard token.Tries) pinguard.Account {
 
 // useCard is everything that happens in one use of the card.
 func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
+	op.b.cfg.Guard.Told(accountOf(op.card, token.SecretPIN, lease.OnCard))
 	if err := op.noteLower(lease.OnCard); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type count struct {
 	streak  uint8  // wrong ones in a row since the last success, insertion or acknowledgement
 	program uint8  // not right, from programs, since the card was inserted
 	flags   uint8  // of the flags below
+	full    uint8  // tries that the card says it has when none is used; 0 = it never said
 	users   []user // who tried and was not right since the card was inserted
 	last    stamp  // when the newest try ended that was not right
 	open    uint64 // number of the attempt without a verdict yet, or 0
@@ -56,10 +57,30 @@ func (c count) has(flag uint8) bool { return c.flags&flag != 0 }
 // held reports whether no try may be made until somebody acknowledges.
 func (c count) held() bool { return c.silent >= silentLimit || c.has(flagCopied) }
 
+// limit is the least of all limits: the card profile's, ours, and the card's
+// own where it has said so.
+func (c count) limit(profile int) int {
+	if c.full != 0 {
+		profile = min(profile, int(c.full))
+	}
+	return min(profile, MaxLimit)
+}
+
+// told takes in what a card says while nothing is used: that is how many it
+// has when it is full, or was when we met it. More than it said before is
+// believed here and nowhere else, for it gives nothing back.
+func (c count) told(onCard token.Tries) count {
+	x, known := onCard.Count()
+	if known && x > int(c.full) && c.used == 0 {
+		c.full = uint8(x)
+	}
+	return c
+}
+
 // left is the number of tries left by this count alone. limit is the card
 // profile's.
 func (c count) left(limit int) int {
-	limit = min(limit, MaxLimit)
+	limit = c.limit(limit)
 	if c.has(flagRenewed) {
 		return max(0, min(limit, lowTries)+renewedUsed-int(c.used))
 	}
@@ -154,7 +175,7 @@ func grown(n uint8) uint8 {
 // cleared is a success: all tries are back. What is counted for an insertion
 // stays, or a right PIN in between would give a program another wrong one.
 func (c count) cleared() count {
-	return count{program: c.program, users: c.users, flags: c.flags & flagCrowded}
+	return count{program: c.program, users: c.users, flags: c.flags & flagCrowded, full: c.full}
 }
 
 // lowered takes over a card's own count that is below ours.
@@ -163,7 +184,7 @@ func (c count) lowered(limit int, onCard token.Tries) count {
 	if !known || x >= c.left(limit) {
 		return c
 	}
-	c.used = uint8(min(limit, MaxLimit) - x)
+	c.used = uint8(c.limit(limit) - x)
 	c.flags &^= flagRenewed
 	if x == 0 {
 		c.used = blockedUsed
@@ -255,7 +276,7 @@ func (b *books) apply(s slot) {
 			// It has a new PIN with all its tries, and a person who has the code:
 			// what the old one left behind counts no more.
 			pin := account{s.card, token.SecretPIN}
-			b.counts[pin] = count{open: b.of(pin).open}
+			b.counts[pin] = count{open: b.of(pin).open, full: b.of(pin).full}
 		}
 	}
 }

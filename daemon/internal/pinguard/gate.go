@@ -124,7 +124,7 @@ type Belief struct {
 	Left        int             // tries left: the lower of our count and the card's
 	Confirmed   bool            // the card itself gave the number; else "at most"
 	State       token.CardState // ready, low, held or locked, for this secret alone
-	Limit       int             // min(MaxLimit, card profile)
+	Limit       int             // min(MaxLimit, card profile, what the card had when it was full)
 	Held        HeldBy          // why no try may be made before somebody acknowledges, also if State is locked
 	Unaccounted int             // tries without a verdict since the last success
 	Wait        time.Duration   // until the next try may be made
@@ -151,7 +151,7 @@ func (g *Guard) belief(acc Account) Belief {
 // believe is what a count alone says.
 func believe(c count, acc Account) Belief {
 	b := Belief{
-		Limit: min(acc.Limit, MaxLimit), Unaccounted: int(c.lost),
+		Limit: c.limit(acc.Limit), Unaccounted: int(c.lost),
 		Reinsert: c.streak >= maxStreak || c.has(flagCrowded), Elsewhere: c.has(flagElsewhere),
 	}
 	b.Left = c.left(acc.Limit)

@@ -237,6 +237,16 @@ func (g *Guard) isLower(acc Account) bool {
 	return known && x < believe(c, Account{Limit: acc.Limit}).Left
 }
 
+// Told takes in the count of a card that was just asked, so that one whose limit
+// is lower than its card profile says is not taken for used elsewhere. It
+// writes nothing: the next slot of the account has it.
+func (g *Guard) Told(acc Account) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := acc.key()
+	g.books.counts[key] = g.books.of(key).told(acc.OnCard)
+}
+
 // Inserted records that a person took a card out and inserted it again,
 // durably, where that opens a gate; else it writes nothing. A caller must not
 // take a restart of pcscd or of the service for it.

@@ -79,6 +79,7 @@ const (
 	offMachine  = 400 // 16 bytes
 	offDir      = 416
 	offFile     = 424
+	offFull     = 432
 	offCRC      = 508 // CRC32C (RFC 3720 appendix B.4) of all bytes before
 )
 
@@ -121,7 +122,7 @@ func (s slot) encode() ([]byte, error) {
 // place of its own there.
 func (c count) encode(b []byte) {
 	b[offUsed], b[offSilent], b[offLost] = c.used, c.silent, c.lost
-	b[offStreak], b[offProgram], b[offFlags] = c.streak, c.program, c.flags
+	b[offStreak], b[offProgram], b[offFlags], b[offFull] = c.streak, c.program, c.flags, c.full
 	copy(b[offBoot:], c.last.boot[:])
 	binary.LittleEndian.PutUint64(b[offSince:], uint64(c.last.since))
 	b[offUserLen] = byte(len(c.users))
@@ -135,7 +136,7 @@ func (c count) encode(b []byte) {
 func decodeCount(b []byte) count {
 	c := count{
 		used: b[offUsed], silent: b[offSilent], lost: b[offLost],
-		streak: b[offStreak], program: b[offProgram], flags: b[offFlags],
+		streak: b[offStreak], program: b[offProgram], flags: b[offFlags], full: b[offFull],
 		last: stamp{[16]byte(b[offBoot:]), int64(binary.LittleEndian.Uint64(b[offSince:]))},
 	}
 	for i := range min(int(b[offUserLen]), maxUsers) {
