@@ -43,13 +43,14 @@ var errFault = errors.New("fault made by the test")
 
 func (e *events) add(name string) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.all = append(e.all, name)
-	if e.fail != name {
+	fail, at := e.fail, e.at
+	e.mu.Unlock()
+	if fail != name {
 		return nil
 	}
-	if e.at != nil {
-		e.at()
+	if at != nil {
+		at()
 		return nil
 	}
 	return errFault

@@ -76,18 +76,7 @@ func TestStopsAndLiftsThatCrossEndAsTheLogSays(t *testing.T) {
 // While a person reads what to confirm, somebody else does, and more tries are
 // lost: this person has not seen them.
 func TestAConfirmationThatCameTooLateAcknowledgesNothing(t *testing.T) {
-	silence := func(h *house) {
-		for range 3 {
-			acc := pinguard.Account{Card: h.id(), Secret: token.SecretPIN, Limit: 10}
-			a, err := h.guard.Debit(acc, pinguard.Who{Free: true}, pinguard.AuditMark{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := h.guard.Settle(a, token.Verdict{}, pinguard.AuditMark{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	silence := func(h *house) { h.spend(t, token.SecretPIN, token.VerdictNone, 3) }
 	for name, tt := range map[string]struct {
 		again bool // held once more before the person confirms
 		want  token.Kind
@@ -128,22 +117,18 @@ func TestAnAdministratorMayComeAtEachMomentOfASignature(t *testing.T) {
 			}
 			h.agent.source = prompt.SourcePrompt
 			h.agent.digits = pivcard.DemoPIN
-			var acknowledged sync.WaitGroup
 			var once sync.Once
 			h.events.fail = moment
 			h.events.at = func() {
-				once.Do(func() { // the event's lock is held: the administrator comes beside
-					acknowledged.Go(func() {
-						if err := h.guard.Acknowledge(h.id(), true, pinguard.AuditMark{}); err != nil {
-							t.Error(err)
-						}
-					})
+				once.Do(func() {
+					if err := h.guard.Acknowledge(h.id(), true, pinguard.AuditMark{}); err != nil {
+						t.Error(err)
+					}
 				})
 			}
 			if _, err := h.sign(t, "9a"); err != nil {
 				t.Fatalf("Sign: %v", err)
 			}
-			acknowledged.Wait()
 			h.agent.source = prompt.SourceProgram
 			if _, err := h.sign(t, "9a"); err != nil {
 				t.Errorf("the program, afterwards: %v", err)
@@ -156,25 +141,14 @@ func TestAnAdministratorMayComeAtEachMomentOfASignature(t *testing.T) {
 }
 
 func TestAStopShowsOverEachStateAndALiftShowsItAgain(t *testing.T) {
-	settle := func(h *house, secret token.Secret, kind token.VerdictKind, n int) {
-		for range n {
-			a, err := h.guard.Debit(pinguard.Account{Card: h.id(), Secret: secret, Limit: 10}, pinguard.Who{Free: true}, pinguard.AuditMark{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := h.guard.Settle(a, token.Verdict{Kind: kind}, pinguard.AuditMark{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	for state, make := range map[token.CardState]func(*house){
 		token.CardReady:  func(*house) {},
-		token.CardLow:    func(h *house) { settle(h, token.SecretPIN, token.VerdictWrong, 8) },
-		token.CardHeld:   func(h *house) { settle(h, token.SecretPIN, token.VerdictNone, 3) },
-		token.CardLocked: func(h *house) { settle(h, token.SecretPIN, token.VerdictWrong, 10) },
+		token.CardLow:    func(h *house) { h.spend(t, token.SecretPIN, token.VerdictWrong, 8) },
+		token.CardHeld:   func(h *house) { h.spend(t, token.SecretPIN, token.VerdictNone, 3) },
+		token.CardLocked: func(h *house) { h.spend(t, token.SecretPIN, token.VerdictWrong, 10) },
 		token.CardDead: func(h *house) {
-			settle(h, token.SecretPIN, token.VerdictBlocked, 1)
-			settle(h, token.SecretUnlockCode, token.VerdictWrong, 10)
+			h.spend(t, token.SecretPIN, token.VerdictBlocked, 1)
+			h.spend(t, token.SecretUnlockCode, token.VerdictWrong, 10)
 		},
 	} {
 		h := newHouse(t, nil)

@@ -2,8 +2,10 @@ package broker_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/inkan-project/inkan/daemon/internal/broker"
@@ -82,50 +84,108 @@ func TestAStopIsInForceAfterARestart(t *testing.T) {
 	}
 }
 
-// A stop comes at each moment of a signature: whatever is released was
-// released before the stop was acknowledged.
+// A stop comes at each moment of a signature: nothing is released after it was
+// acknowledged, and it is acknowledged only when what was released has left.
 func TestNothingIsReleasedAfterAStopIsAcknowledged(t *testing.T) {
-	for _, moment := range []string{"IDENTIFY", "log-intent", "VERIFY", "SIGN", "log-result"} {
+	for moment, released := range map[string]bool{"IDENTIFY": false, "log-intent": false, "VERIFY": false, "SIGN": false, "log-result": true} {
 		t.Run(moment, func(t *testing.T) {
-			h := newHouse(t, nil)
-			acknowledged := make(chan error, 1)
-			var once sync.Once
-			h.events.fail = moment
-			h.events.at = func() {
-				once.Do(func() { // the event's lock is held: the stop runs beside
-					begun := make(chan struct{})
-					go func() {
-						close(begun)
-						_, err := h.stop(t.Context(), "")
-						acknowledged <- err
-					}()
-					<-begun
-				})
-			}
-			var left []func()
-			h.caller.AfterSend = func(f func()) { left = append(left, f) }
-			sig, err := h.sign(t, "9a")
-			switch {
-			case err == nil: // it was released, so the stop must still wait for it to leave
-				select {
-				case err := <-acknowledged:
-					t.Errorf("the stop was acknowledged (%v) while a signature of %d bytes had not left", err, len(sig.Bytes))
-				default:
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t, nil)
+				var left []func()
+				h.caller.AfterSend = func(f func()) { left = append(left, f) }
+				acknowledged := h.stopAt(t, moment)
+				sig, err := h.sign(t, "9a")
+				if want := map[bool]token.Kind{false: token.KindCardStoppedHere}[released]; token.KindOf(err) != want || (sig.Bytes != nil) != released {
+					t.Errorf("Sign: %d bytes, %v; want %q", len(sig.Bytes), err, want)
 				}
-			case token.KindOf(err) != token.KindCardStoppedHere:
-				t.Errorf("Sign: %v", err)
-			}
-			for _, f := range left {
-				f()
-			}
-			if err := <-acknowledged; err != nil {
-				t.Errorf("StopHere: %v", err)
-			}
-			if _, err := h.sign(t, "9a"); token.KindOf(err) != token.KindCardStoppedHere {
-				t.Errorf("Sign after the stop: %v", err)
+				synctest.Wait()
+				if released {
+					select {
+					case err := <-acknowledged:
+						t.Errorf("the stop was acknowledged (%v) while a signature had not left", err)
+					default:
+					}
+				}
+				for _, f := range left {
+					f()
+				}
+				if err := <-acknowledged; err != nil {
+					t.Errorf("StopHere: %v", err)
+				}
+				if _, err := h.sign(t, "9a"); token.KindOf(err) != token.KindCardStoppedHere {
+					t.Errorf("Sign after the stop: %v", err)
+				}
+				if moment == "IDENTIFY" && h.truth(t).Verifies != 0 {
+					t.Error("a stopped card was sent a PIN")
+				}
+			})
+		})
+	}
+}
+
+// stopAt has the card stopped at an event, and goes on when the stop has begun.
+func (h *house) stopAt(t *testing.T, moment string) (acknowledged chan error) {
+	acknowledged = make(chan error, 1)
+	var once sync.Once
+	h.events.fail = moment
+	h.events.at = func() {
+		once.Do(func() {
+			serial := h.card().Serial
+			go func() {
+				_, err := h.stop(t.Context(), serial[len(serial)-4:])
+				acknowledged <- err
+			}()
+			for h.Status(t.Context()).Cards[0].State != token.CardStoppedHere {
+				runtime.Gosched()
 			}
 		})
 	}
+	return acknowledged
+}
+
+// The stop comes while the person types: what was typed is not sent.
+func TestAStopThatComesWhileThePersonTypesKeepsThePINHere(t *testing.T) {
+	h := newHouse(t, nil)
+	h.agent.before = func() {
+		if _, err := h.stop(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := h.sign(t, "9a"); token.KindOf(err) != token.KindCardStoppedHere || h.truth(t).Verifies != 0 || h.left() != 10 {
+		t.Errorf("Sign: %v, %d VERIFYs, %d tries left", err, h.truth(t).Verifies, h.left())
+	}
+}
+
+// Another release of the same card, and one of another card, are told apart.
+func TestAStopWaitsForEveryReleaseOfItsCard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		var left []func()
+		h.caller.AfterSend = func(f func()) { left = append(left, f) }
+		for range 2 {
+			if _, err := h.sign(t, "9a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		acknowledged := make(chan error, 1)
+		go func() {
+			_, err := h.stop(t.Context(), "")
+			acknowledged <- err
+		}()
+		for i, f := range left {
+			synctest.Wait()
+			select {
+			case <-acknowledged:
+				t.Fatalf("acknowledged while %d signatures had not left", len(left)-i)
+			default:
+			}
+			f()
+			f() // once more changes nothing
+		}
+		if err := <-acknowledged; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAStopThatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
@@ -136,5 +196,30 @@ func TestAStopThatCannotBeWrittenIsNotAcknowledged(t *testing.T) {
 	}
 	if _, err := h.sign(t, "9a"); err == nil {
 		t.Error("a card signed whose stop was asked for")
+	}
+	if _, err := h.stop(t.Context(), ""); token.KindOf(err) != token.KindAuditUnavailable {
+		t.Errorf("StopHere again: %v, want AUDIT_UNAVAILABLE: it is still not written", err)
+	}
+	if s := h.Status(t.Context()).Cards[0]; s.State != token.CardStoppedHere {
+		t.Errorf("state %d, want stopped here all the same", s.State)
+	}
+}
+
+func TestALiftIsInForceAfterARestart(t *testing.T) {
+	h := newHouse(t, nil)
+	if _, err := h.stop(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Lift(t.Context(), h.caller, h.id(), "found"); err != nil {
+		t.Fatal(err)
+	}
+	again := broker.New(broker.Config{
+		Cards: h.cards, Prompter: &h.agent, Register: registered{h.cards}, Wrong: wrongPINs{}, Guard: h.guard, Log: h.log, Now: time.Now,
+	})
+	if err := again.Recover(t.Context(), pinguard.Recovery{}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if s := again.Status(t.Context()).Cards[0]; s.State != token.CardReady {
+		t.Errorf("state %d, want ready", s.State)
 	}
 }

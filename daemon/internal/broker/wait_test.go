@@ -59,6 +59,20 @@ func TestACallThatEndsDuringItsWaitAsksNobody(t *testing.T) {
 	})
 }
 
+func TestAGateThatClosesDuringTheWaitAsksNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.waits, h.agent.digits = true, "000001"
+		if _, err := h.sign(t, "9a"); token.KindOf(err) != token.KindPINWrong {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { h.spend(t, token.SecretPIN, token.VerdictBlocked, 1) })
+		if _, err := h.sign(t, "9a"); token.KindOf(err) != token.KindCardLocked || len(h.agent.asked) != 1 {
+			t.Errorf("Sign: %v after %d questions, want CARD_LOCKED after one", err, len(h.agent.asked))
+		}
+	})
+}
+
 // What closed while the person typed is closed: the secret is not sent.
 func TestAGateThatClosesWhileThePersonTypesKeepsTheSecretHere(t *testing.T) {
 	h := newHouse(t, nil)

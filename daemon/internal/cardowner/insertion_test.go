@@ -127,6 +127,10 @@ func TestAnInsertionCountsOnlyWhenAPersonMadeIt(t *testing.T) {
 		"another program had it at first": {looks: []look{
 			one("a", false, 0, 0, long), one("a", true, 1, 0, long),
 		}, taken: 3, want: 1},
+		"another program had it at first, and another reader came": {looks: []look{
+			one("a", false, 0, 0, long), one("a", true, 1, 0, 100*time.Millisecond),
+			{[]pcsc.ReaderState{{Name: "a", Present: true, Insertion: 1}, {Name: "b"}}, long},
+		}, taken: 3, want: 1},
 		"a copy in another reader": {looks: []look{
 			{[]pcsc.ReaderState{{Name: "a", Present: true}, {Name: "b"}}, long},
 			{[]pcsc.ReaderState{{Name: "a", Present: true}, {Name: "b", Present: true, Insertion: 1}}, long},

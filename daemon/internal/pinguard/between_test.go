@@ -2,6 +2,7 @@ package pinguard
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -152,6 +153,102 @@ func TestARefusalSaysHowLongToWaitAndHowManyTriesAreLeft(t *testing.T) {
 		d.pass(500 * time.Millisecond)
 	}
 	d.refuses("in time", d.Admit(pin(10), other), "")
+}
+
+func TestAfterACrashTheNextTryWaits(t *testing.T) {
+	d := newDesk(t)
+	if _, err := d.Debit(pin(10), person, AuditMark{}); err != nil {
+		t.Fatal(err)
+	}
+	d.restart()
+	d.refuses("right after the crash", d.Admit(pin(10), person), token.KindTryLater)
+	d.pass(2 * time.Second)
+	d.refuses("in time", d.Admit(pin(10), person), "")
+	if got := d.Belief(pin(10)).Wait; got != 0 {
+		t.Errorf("%v to wait when the time is over", got)
+	}
+}
+
+// Tries that were used elsewhere are no reason to wait here.
+func TestTriesUsedElsewhereMakeNobodyWait(t *testing.T) {
+	d := newDesk(t)
+	lower := pin(10)
+	lower.OnCard = token.KnownTries(6)
+	if _, err := d.Lower(lower, AuditMark{}); err != nil {
+		t.Fatal(err)
+	}
+	d.restart()
+	d.refuses("the next try", d.Admit(pin(10), person), "")
+}
+
+func TestWhyACardIsRefusedIsSaid(t *testing.T) {
+	mem := newMemoryFS()
+	_, _ = open(t, mem)
+	copied, _ := open(t, mem.copied())
+	silent, _ := open(t, newMemoryFS())
+	for range silentLimit {
+		spend(t, silent, cardA, token.VerdictNone)
+	}
+	for g, word := range map[*Guard]string{copied: "copy", silent: "three tries"} {
+		for _, err := range []error{g.Admit(pin(10), person), g.Belief(pin(10)).Refusal()} {
+			if e, ok := errors.AsType[*token.Error](err); !ok || !strings.Contains(e.Meta["detail"], word) {
+				t.Errorf("%v, want something about %q", err, word)
+			}
+		}
+	}
+	d := newDesk(t)
+	for uid := range uint32(3) {
+		if err := d.try(pin(3), Who{UID: uid}, token.VerdictWrong); err != nil {
+			t.Fatal(err)
+		}
+		d.pass(time.Minute)
+	}
+	if err := d.Belief(pin(3)).Refusal(); err != nil {
+		t.Errorf("a locked card: %v: an insertion would not help", err)
+	}
+	if d.IsHeld(cardA, false) || !d.IsHeld(cardA, true) {
+		t.Error("three wrong ones are for an administrator to acknowledge, and for nobody else")
+	}
+}
+
+func TestACompactedJournalHasRoom(t *testing.T) {
+	g, _, err := Open(Config{FS: newMemoryFS(), Now: wallClock, Slots: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		spend(t, g, token.CardID("piv-"+string(rune('a'+i))), token.VerdictWrong)
+	}
+	compactions := 0
+	for range 21 {
+		before := g.journal.capacity
+		if g.journal.full() {
+			compactions++
+		}
+		mark(t, g, 0)
+		if g.journal.used > g.journal.capacity || g.journal.capacity < before {
+			t.Fatalf("%d of %d slots used", g.journal.used, g.journal.capacity)
+		}
+	}
+	if compactions > 2 {
+		t.Errorf("%d compactions for 21 writes", compactions)
+	}
+}
+
+func TestASlotOfNoKindIsUnreadable(t *testing.T) {
+	for _, kind := range []slotKind{0, kindAdministrator + 1, 0xFF} {
+		b, err := slot{kind: kind, sequence: 7, card: cardA}.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := decode(b); err == nil {
+			t.Errorf("a slot of kind %d was read: %+v", kind, s)
+		}
+	}
+	many := make([]user, maxUsers+1)
+	if _, err := (slot{kind: kindDebit, card: cardA, count: count{users: many}}).encode(); err == nil {
+		t.Error("a slot with more users than fit was written")
+	}
 }
 
 func TestARightPINDoesNotOpenACrowdedGate(t *testing.T) {
