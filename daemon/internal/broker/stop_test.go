@@ -175,8 +175,8 @@ func TestAStopWaitsForEveryReleaseOfItsCard(t *testing.T) {
 		for i, f := range left {
 			synctest.Wait()
 			select {
-			case <-acknowledged:
-				t.Fatalf("acknowledged while %d signatures had not left", len(left)-i)
+			case err := <-acknowledged:
+				t.Fatalf("acknowledged (%v) while %d signatures had not left", err, len(left)-i)
 			default:
 			}
 			f()

@@ -3,7 +3,6 @@ package pinguard
 import (
 	"io"
 	"io/fs"
-	"maps"
 	"slices"
 )
 
@@ -34,8 +33,6 @@ func (m *memoryFS) left() *memoryFS {
 	}
 	return c
 }
-
-func (m *memoryFS) names() []string { return slices.Sorted(maps.Keys(m.files)) }
 
 // Open implements FS.
 func (m *memoryFS) Open(name string) (File, error) {
