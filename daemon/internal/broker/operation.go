@@ -134,13 +134,18 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
 	return err
 }
 
-// stillAsShown refuses where the person was shown more tries than there are.
+// stillAsShown refuses where the person was shown more tries than there are,
+// and what the card called wrong since it was entered.
 func (op *operation) stillAsShown(onCard token.Tries) error {
 	acc := op.account(onCard)
 	if err := op.b.cfg.Guard.Admit(acc, op.entered.who); err != nil {
 		return err
 	}
-	if op.b.cfg.Guard.Belief(acc).Left < op.entered.shown.Left {
+	left := op.b.cfg.Guard.Belief(acc).Left
+	if op.b.cfg.Wrong.Has(op.id(), op.secret, op.entered.first) { // another call was told so while this one waited
+		return token.NewError(token.KindPINKnownWrong).WithTries(token.KnownTries(left))
+	}
+	if left < op.entered.shown.Left {
 		return errFewerTries
 	}
 	return nil

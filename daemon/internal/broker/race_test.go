@@ -23,8 +23,32 @@ func (c *crowd) Ask(_ context.Context, req prompt.Request) (prompt.Answer, error
 	return prompt.Answer{PIN: pin, Source: prompt.SourcePrompt, Confirmation: req.Confirmation}, err
 }
 
+// heard is wrongPINs for many at once.
+type heard struct {
+	mu    sync.Mutex // guards wrong
+	wrong wrongPINs
+}
+
+func (h *heard) Has(card token.CardID, secret token.Secret, pin *token.PIN) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wrong.Has(card, secret, pin)
+}
+
+func (h *heard) Add(card token.CardID, secret token.Secret, pin *token.PIN) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.wrong.Add(card, secret, pin)
+}
+
+func (h *heard) Forget(card token.CardID, secret token.Secret) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.wrong.Forget(card, secret)
+}
+
 func TestManyUsersAtOnceSpendNoMoreThanTheGatesAllow(t *testing.T) {
-	h := newHouse(t, func(c *broker.Config) { c.Prompter = &crowd{} })
+	h := newHouse(t, func(c *broker.Config) { c.Prompter, c.Wrong = &crowd{}, &heard{wrong: wrongPINs{}} })
 	key := h.card().Keys[0]
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -177,6 +177,37 @@ func (h *house) rightElsewhere(t *testing.T) {
 	}
 }
 
+// Two programs ask at the same time, and the same mistake is typed for both.
+func TestTheSameMistakeForTwoCallsIsSentOnce(t *testing.T) {
+	for name, unlock := range map[string]bool{"a PIN": false, "an unlock code": true} {
+		t.Run(name, func(t *testing.T) {
+			h, cards, wrong := newJudgedHouse(t, nil)
+			h.elsewhere(t, 1) // so that the card has not all its tries
+			if _, err := h.sign(t, "9e"); err != nil {
+				t.Fatal(err)
+			}
+			secret := token.SecretPIN
+			h.agent.digits = "000007"
+			if unlock {
+				secret, h.agent.digits, h.agent.next = token.SecretUnlockCode, "87654321", []string{"486159", "486159"}
+			}
+			pin, err := newPIN(h.agent.digits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cards.before = func() { wrong.Add(h.id(), secret, pin) } // the other call comes first
+			if unlock {
+				_, _, err = h.Unlock(t.Context(), h.caller, h.id())
+			} else {
+				_, err = h.VerifyPIN(t.Context(), h.caller, h.id())
+			}
+			if truth := h.truth(t); token.KindOf(err) != token.KindPINKnownWrong || truth.Verifies != 1 || truth.UnlockVerifies != 0 {
+				t.Errorf("%v after %d VERIFYs and %d unlock codes, want PIN_KNOWN_WRONG and nothing sent", err, truth.Verifies, truth.UnlockVerifies)
+			}
+		})
+	}
+}
+
 func TestNobodyButAPersonSaysThatAKnownWrongPINIsRight(t *testing.T) {
 	for name, tt := range map[string]struct {
 		source prompt.Source
