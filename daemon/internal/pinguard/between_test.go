@@ -165,6 +165,7 @@ func TestAfterACrashTheNextTryWaits(t *testing.T) {
 	d.refuses("right after the crash", d.Admit(pin(10), person), token.KindTryLater)
 	d.pass(2 * time.Second)
 	d.refuses("in time", d.Admit(pin(10), person), "")
+	d.pass(time.Second)
 	if got := d.Belief(pin(10)).Wait; got != 0 {
 		t.Errorf("%v to wait when the time is over", got)
 	}
