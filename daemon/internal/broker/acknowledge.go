@@ -78,6 +78,8 @@ func (b *Broker) confirmHeld(ctx context.Context, req prompt.Request, left pingu
 	switch {
 	case err != nil:
 		return err
+	case req.People && answer.Source != prompt.SourcePrompt:
+		return token.Errorf(token.KindPINSourceRefused, "only a person may confirm this").InJapanese("人だけが確認できます")
 	case answer.Confirmation != req.Confirmation:
 		return token.NewError(token.KindConfirmationRefused)
 	}

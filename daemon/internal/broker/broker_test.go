@@ -180,6 +180,7 @@ func TestTriesSpentElsewhereAreNoticedAndThePersonIsAskedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.events.take()
+	h.agent.asked = nil
 	shown := 0
 	h.agent.before = func() {
 		if shown++; shown > 1 {

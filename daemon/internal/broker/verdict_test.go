@@ -91,8 +91,8 @@ func TestWhatTheCardSaysIsWhatThePersonIsTold(t *testing.T) {
 		"no verdict":                     {verify, token.Verdict{SW: 0x6F00, Cause: token.NewError(token.KindCardFault)}, token.KindPINNoVerdict, false, token.CardReady},
 		"a wrong unlock code":            {unlock, token.Verdict{Kind: token.VerdictWrong, SW: 0x63C5, Tries: token.KnownTries(5)}, token.KindUnlockCodeWrong, true, token.CardReady},
 		"the last unlock code":           {unlock, token.Verdict{Kind: token.VerdictWrong, SW: 0x63C0, Tries: token.KnownTries(0)}, token.KindUnlockCodeWrong, true, token.CardReady},
-		"an unlock code that was locked": {unlock, token.Verdict{Kind: token.VerdictBlocked, SW: 0x6983, Tries: token.KnownTries(0)}, token.KindCardDead, false, token.CardReady},
-		"no verdict on the unlock code":  {unlock, token.Verdict{SW: 0x6F00, Cause: token.NewError(token.KindCardFault)}, token.KindChangeUnknown, false, token.CardReady},
+		"an unlock code that was locked": {unlock, token.Verdict{Kind: token.VerdictBlocked, SW: 0x6983, Tries: token.KnownTries(0)}, token.KindUnlockCodeUsedUp, false, token.CardReady},
+		"no verdict on the unlock code":  {unlock, token.Verdict{SW: 0x6F00, Cause: token.NewError(token.KindCardFault)}, token.KindUnlockUnknown, false, token.CardReady},
 		"a new PIN that it refuses":      {unlock, token.Verdict{SW: 0x6A80, Cause: token.NewError(token.KindNewPINRefused)}, token.KindNewPINRefused, false, token.CardReady},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,10 +219,11 @@ func TestNobodyButAPersonSaysThatAKnownWrongPINIsRight(t *testing.T) {
 		source prompt.Source
 		unlock bool
 		asked  int
+		want   token.Kind
 	}{
-		"a program":                        {prompt.SourceProgram, false, 1},
-		"a person, of an unlock code":      {prompt.SourcePrompt, true, 1},
-		"a program that answers for a man": {prompt.SourcePrompt, false, 2},
+		"a program":                        {prompt.SourceProgram, false, 1, token.KindPINKnownWrong},
+		"a program that answers for a man": {prompt.SourcePrompt, false, 2, token.KindPINSourceRefused},
+		"the same of an unlock code":       {prompt.SourcePrompt, true, 2, token.KindPINSourceRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _, wrong := newJudgedHouse(t, func(c *broker.Config) { c.ProgramPINs = true })
@@ -246,8 +247,8 @@ func TestNobodyButAPersonSaysThatAKnownWrongPINIsRight(t *testing.T) {
 				_, err = h.VerifyPIN(t.Context(), h.caller, h.id())
 			}
 			e, ok := errors.AsType[*token.Error](err)
-			if !ok || e.Kind != token.KindPINKnownWrong || len(h.agent.asked) != tt.asked {
-				t.Errorf("%v after %d questions, want PIN_KNOWN_WRONG after %d", err, len(h.agent.asked), tt.asked)
+			if !ok || e.Kind != tt.want || len(h.agent.asked) != tt.asked {
+				t.Errorf("%v after %d questions, want %s after %d", err, len(h.agent.asked), tt.want, tt.asked)
 			}
 			if truth := h.truth(t); truth.Verifies != 1 || truth.UnlockVerifies != 0 { // the one elsewhere
 				t.Errorf("the card saw %d VERIFYs and %d unlock codes", truth.Verifies, truth.UnlockVerifies)
