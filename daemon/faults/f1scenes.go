@@ -16,6 +16,7 @@ const (
 	wrongPIN  = "000000"
 	wrongCode = "87654321"
 	newPIN    = "482913"
+	laterPIN  = "739152"
 )
 
 // cardKind is a card and what the person knows of it.

@@ -110,6 +110,7 @@ type Score struct {
 func Classes() []Class {
 	return []Class{
 		{ID: "F1", Name: "kill -9 at each failpoint", Run: killAtPoints},
+		{ID: "F2", Name: "kill at each write, sync and send", Run: killAtCalls},
 		{ID: "F3", Name: "random kills under load", Run: killUnderLoad},
 		{ID: "F4", Name: "power loss", Run: powerLoss},
 		{ID: "F14", Name: "clock jumps", Run: clockJumps},

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/inkan-project/inkan/daemon/faults/stepper"
 )
 
 // patience is how long a process may take for what it does at once.
@@ -24,12 +26,13 @@ type Process struct {
 	// launched it waits with Await first.
 	Ready time.Duration
 
-	cmd   *exec.Cmd
-	began time.Time
-	ready *os.File      // what --ready-fd says
-	ended chan struct{} // closed when it has ended
-	log   string
-	from  int64 // where its part of the log begins
+	cmd    *exec.Cmd
+	began  time.Time
+	ready  *os.File      // what --ready-fd says
+	ended  chan struct{} // closed when it has ended, and status says how
+	status syscall.WaitStatus
+	log    string
+	from   int64 // where its part of the log begins
 }
 
 // Start starts inkand with the house's card and waits until it answers or has
@@ -46,6 +49,33 @@ func (h *House) Start(ctx context.Context, binary string, env ...string) (*Proce
 
 // Launch is Start without waiting.
 func (h *House) Launch(ctx context.Context, binary string, env ...string) (*Process, error) {
+	return h.launch(h.command(ctx, binary, env...), func(cmd *exec.Cmd) (func() syscall.WaitStatus, error) {
+		wait := func() (status syscall.WaitStatus) {
+			_ = cmd.Wait() // ProcessState has it
+			if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
+				status = s
+			}
+			return status
+		}
+		return wait, cmd.Start()
+	})
+}
+
+// Step is Launch with a stop at each call that writes or syncs, at which decide
+// returns true to kill inkand.
+func (h *House) Step(ctx context.Context, binary string, decide func(stepper.Call) bool) (*Process, error) {
+	return h.launch(h.command(ctx, binary), func(cmd *exec.Cmd) (func() syscall.WaitStatus, error) {
+		stepped, err := stepper.Start(cmd, decide)
+		wait := func() syscall.WaitStatus {
+			status, _ := stepped.Wait() // what could not be traced was killed
+			return status
+		}
+		return wait, err
+	})
+}
+
+// launch starts a command; start returns how it is waited for.
+func (h *House) launch(cmd *exec.Cmd, start func(*exec.Cmd) (func() syscall.WaitStatus, error)) (*Process, error) {
 	log, err := os.OpenFile(h.logFile(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -59,16 +89,16 @@ func (h *House) Launch(ctx context.Context, binary string, env ...string) (*Proc
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{cmd: h.command(ctx, binary, env...), ready: r, ended: make(chan struct{}), log: h.logFile(), from: from, began: time.Now()}
+	p := &Process{cmd: cmd, ready: r, ended: make(chan struct{}), log: h.logFile(), from: from, began: time.Now()}
 	p.cmd.Stderr, p.cmd.ExtraFiles = log, []*os.File{w}
-	err = p.cmd.Start()
+	wait, err := start(cmd)
 	_ = w.Close() // so that its end is seen here
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting inkand: %w", err), r.Close())
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.cmd.Wait() // ProcessState has it
+		p.status = wait()
 	}()
 	return p, nil
 }
@@ -135,7 +165,7 @@ func (p *Process) Stop(ctx context.Context) int {
 		p.Kill()
 		return -1
 	}
-	return p.cmd.ProcessState.ExitCode()
+	return p.ExitCode()
 }
 
 // Killed reports whether it has ended by SIGKILL.
@@ -145,12 +175,11 @@ func (p *Process) Killed() bool {
 	default:
 		return false
 	}
-	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+	return p.status.Signaled() && p.status.Signal() == syscall.SIGKILL
 }
 
 // ExitCode is that of a process that has ended, -1 for one that was killed.
-func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+func (p *Process) ExitCode() int { return p.status.ExitStatus() }
 
 // Said returns the end of what it wrote.
 func (p *Process) Said() string {
