@@ -158,8 +158,12 @@ func (j *journal) follows(s slot, i int, chained bool) error {
 
 // written returns the number of slots up to the last one that is not empty.
 func written(all []byte) int {
-	used := len(bytes.TrimRight(all, "\x00"))
-	return (used + slotSize - 1) / slotSize
+	var empty [slotSize]byte
+	used := len(all) / slotSize
+	for used > 0 && bytes.Equal(all[(used-1)*slotSize:used*slotSize], empty[:]) {
+		used--
+	}
+	return used
 }
 
 func (j *journal) full() bool { return j.used >= j.capacity }
