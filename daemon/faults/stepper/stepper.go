@@ -60,7 +60,9 @@ func Start(cmd *exec.Cmd, decide func(Call) bool) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Ptrace = true
+	// A process group of its own, so that what else this thread ever started is
+	// not taken for one of its threads.
+	cmd.SysProcAttr.Ptrace, cmd.SysProcAttr.Setpgid = true, true
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -101,7 +103,7 @@ func (p *Process) step(decide func(Call) bool) error {
 	t := tracer{pid: pid, decide: decide, watched: watched(), calls: map[int]Call{}}
 	_ = unix.PtraceSyscall(pid, 0) // a program that is gone is seen below
 	for {
-		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		tid, err := unix.Wait4(-pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -9,6 +9,25 @@ import (
 	"github.com/inkan-project/inkan/daemon/faults/stepper"
 )
 
+func TestTheStepperLeavesOtherProcessesAlone(t *testing.T) {
+	for range 20 { // some on the thread that traces next
+		other := exec.CommandContext(t.Context(), "true")
+		if err := other.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := stepper.Start(exec.CommandContext(t.Context(), "true"), func(stepper.Call) bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, err := p.Wait(); err != nil || !status.Exited() {
+			t.Errorf("the stepped one ended with %v, %v", status, err)
+		}
+		if err := other.Wait(); err != nil {
+			t.Fatalf("the other one: %v", err)
+		}
+	}
+}
+
 func TestTheStepperNumbersTheCallsOfAllThreads(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "echo one; echo two; echo three")
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
