@@ -13,14 +13,17 @@ import (
 // authType names this way of knowing a caller, to gRPC.
 const authType = "unix-peer"
 
-// authInfo is how a Caller travels with a gRPC connection.
-type authInfo struct {
+// AuthInfo is how a Caller travels with a gRPC connection. A type in which it
+// is embedded may travel in its place.
+type AuthInfo struct {
 	credentials.CommonAuthInfo
 	caller *Caller
 }
 
 // AuthType implements credentials.AuthInfo.
-func (authInfo) AuthType() string { return authType }
+func (AuthInfo) AuthType() string { return authType }
+
+func (i AuthInfo) who() *Caller { return i.caller }
 
 // FromContext returns who makes the call that ctx belongs to. There is one if
 // the server uses [Credentials]. It is closed with its connection: do not
@@ -30,8 +33,11 @@ func FromContext(ctx context.Context) (*Caller, bool) {
 	if !ok {
 		return nil, false
 	}
-	info, ok := p.AuthInfo.(authInfo)
-	return info.caller, ok
+	info, ok := p.AuthInfo.(interface{ who() *Caller })
+	if !ok {
+		return nil, false
+	}
+	return info.who(), true
 }
 
 // Credentials returns the credentials of a gRPC server on a Unix socket: a
@@ -51,7 +57,7 @@ func (transport) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo,
 	if err != nil {
 		return nil, nil, err
 	}
-	info := authInfo{
+	info := AuthInfo{
 		// Bytes on a Unix socket pass through the kernel alone.
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 		caller:         caller,

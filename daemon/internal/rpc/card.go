@@ -79,6 +79,7 @@ func (s *Server) acknowledger(administrator bool) policy.Role {
 
 // StopHere implements inkanpb.CardServiceServer.
 func (v cardService) StopHere(ctx context.Context, req *inkanpb.StopHereRequest) (*inkanpb.StopHereResponse, error) {
+	defer v.s.wires.hurry()()
 	record, err := v.s.cfg.Broker.StopHere(ctx, caller(ctx), broker.StopRequest{
 		Card: token.CardID(req.GetCardId()), SerialTail: req.GetConfirmSerialTail(), Reason: req.GetReason(),
 	})

@@ -28,6 +28,8 @@ const (
 
 // unary is the one place that every call passes.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
+	ctx, answered := withAnswer(ctx)
+	defer func() { answered(err) }() // at the very last
 	defer s.answer(ctx, info.FullMethod, &err)
 	failpoint.Hit(failpoint.Accepted)
 	ctx, done := s.untilStop(ctx)
@@ -158,8 +160,8 @@ func caller(ctx context.Context) broker.Caller {
 	// Of several agents none is meant: no agent has such an id.
 	agent := strings.Join(metadata.ValueFromIncomingContext(ctx, agentKey), ",")
 	who := broker.Caller{UID: c.UID, PID: c.PID, Program: c.Program, Agent: agent, Alive: c.Alive}
-	if after, ok := ctx.Value(sentKey{}).(*afterSend); ok {
-		who.AfterSend = after.add
+	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
+		who.AfterSend = a.after
 	}
 	return who
 }

@@ -4,8 +4,9 @@
 //
 // It guarantees that no handler runs for a caller whom the policy does not
 // allow or whose process has ended, that no request reaches a handler with a
-// field that breaks its rule, and that an error leaves only with a text from
-// the catalogue. A caller of the package must serve on Unix sockets only.
+// field that breaks its rule, that an error leaves only with a text from the
+// catalogue, and that the broker learns when a signature has left: when it was
+// written to the socket, or never can be. A caller of the package must serve on Unix sockets only.
 package rpc
 
 import (
@@ -56,7 +57,8 @@ type Server struct {
 	validator protovalidate.Validator
 	grpc      *grpc.Server
 	health    *health.Server
-	half      half            // in a build with failpoints
+	half      half // in a build with failpoints
+	wires     *wires
 	life      context.Context //nolint:containedctx // ends when calls that only wait must end
 	end       context.CancelFunc
 }
@@ -67,11 +69,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, validator: validator, health: health.NewServer()}
+	s := &Server{cfg: cfg, validator: validator, health: health.NewServer(), wires: &wires{open: map[*wire]bool{}}}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
-		grpc.Creds(s.credentials()),
-		grpc.StatsHandler(sent{}),
+		grpc.Creds(s.wires.credentials(s.credentials())),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(maxMessage),
