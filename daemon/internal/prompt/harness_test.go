@@ -111,7 +111,7 @@ func (h *harness) connect(uid, gid uint32) *testAgent {
 	h.t.Helper()
 	a := &testAgent{t: h.t, dead: new(atomic.Bool)}
 	h.who <- Peer{
-		UID: uid, GID: gid, PID: 4711,
+		UID: uid, GID: gid, PID: int32(os.Getpid()),
 		Alive: func() error {
 			if a.dead.Load() {
 				return errors.New("it is gone")

@@ -3,6 +3,7 @@ package prompt
 import (
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -36,19 +37,44 @@ type link interface {
 	Close() error
 }
 
-// socket is a link over a SOCK_SEQPACKET connection.
+// socket is a link over a SOCK_SEQPACKET connection to one process: a packet
+// that another process sent on it, which has the connection from that one,
+// breaks the protocol.
 type socket struct {
 	conn *net.UnixConn
+	pid  int32 // of the process that connected
 	data []byte
 	oob  []byte
 }
 
-func newSocket(conn *net.UnixConn) *socket {
+func newSocket(conn *net.UnixConn, pid int32) *socket {
 	return &socket{
 		conn: conn,
+		pid:  pid,
 		data: make([]byte, maxPacket),
-		oob:  make([]byte, unix.CmsgSpace(4*maxDescriptors)), // 4: sizeof(int)
+		oob:  make([]byte, unix.CmsgSpace(4*maxDescriptors)+unix.CmsgSpace(unix.SizeofUcred)), // 4: sizeof(int)
 	}
+}
+
+// passCredentials has the kernel say with each packet who sent it (unix(7),
+// SO_PASSCRED). Connections have this from the listener that accepts them:
+// packets that were sent before it was set on the listener may say nothing,
+// and are not taken then.
+func passCredentials(c syscall.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("reaching PIN socket: %w", err)
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) {
+		inner = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	}); err != nil {
+		return fmt.Errorf("reaching PIN socket: %w", err)
+	}
+	if inner != nil {
+		return fmt.Errorf("asking for the senders of packets: %w", inner)
+	}
+	return nil
 }
 
 // Receive implements link.
@@ -56,7 +82,7 @@ func (s *socket) Receive() (*inkanpb.PinPacket, []int, error) {
 	n, oobn, flags, _, err := s.conn.ReadMsgUnix(s.data, s.oob)
 	// With an error too: to Go an empty packet is the end of the connection,
 	// and to the kernel it can carry descriptors.
-	fds, strange := descriptors(s.oob[:oobn])
+	fds, sender, strange := control(s.oob[:oobn])
 	packet := &inkanpb.PinPacket{}
 	switch {
 	case err != nil:
@@ -64,7 +90,9 @@ func (s *socket) Receive() (*inkanpb.PinPacket, []int, error) {
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		err = fmt.Errorf("%w: packet longer than %d bytes or with too many descriptors", errProtocol, maxPacket)
 	case strange:
-		err = fmt.Errorf("%w: control data that is not SCM_RIGHTS", errProtocol)
+		err = fmt.Errorf("%w: control data that is neither SCM_RIGHTS nor SCM_CREDENTIALS", errProtocol)
+	case sender == 0 || sender != s.pid: // 0: nobody said, or a process that is not visible from here
+		err = fmt.Errorf("%w: packet of process %d on the connection of process %d", errProtocol, sender, s.pid)
 	default:
 		packet, err = decode(s.data[:n])
 	}
@@ -93,19 +121,24 @@ func (s *socket) Send(packet *inkanpb.PinPacket) error {
 // Close implements link.
 func (s *socket) Close() error { return s.conn.Close() }
 
-// descriptors returns the descriptors in control data, and whether there is
-// anything else in it.
-func descriptors(oob []byte) (fds []int, strange bool) {
+// control returns the descriptors in control data, the process that sent it,
+// 0 if that is not said, and whether there is anything else in it.
+func control(oob []byte) (fds []int, sender int32, strange bool) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return nil, true
+		return nil, 0, true
 	}
 	for i := range messages {
+		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
+			strange = strange || sender != 0
+			sender = cred.Pid
+			continue
+		}
 		got, err := unix.ParseUnixRights(&messages[i])
 		strange = strange || err != nil
 		fds = append(fds, got...)
 	}
-	return fds, strange
+	return fds, sender, strange
 }
 
 func closeAll(fds []int) {

@@ -157,7 +157,10 @@ func pair(t testing.TB) (*socket, *net.UnixConn) {
 			t.Fatalf("the pair is of %T", conn)
 		}
 	}
-	return newSocket(conns[0]), conns[1]
+	if err := passCredentials(conns[0]); err != nil {
+		t.Fatal(err)
+	}
+	return newSocket(conns[0], int32(os.Getpid())), conns[1]
 }
 
 func TestControlDataOtherThanDescriptorsBreaksTheProtocol(t *testing.T) {
@@ -167,7 +170,10 @@ func TestControlDataOtherThanDescriptorsBreaksTheProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = raw.Control(func(fd uintptr) {
-		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1); err != nil {
+			t.Error(err)
+		}
+		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSSEC, 1); err != nil {
 			t.Error(err)
 		}
 	})
@@ -190,8 +196,8 @@ func TestControlDataOtherThanDescriptorsBreaksTheProtocol(t *testing.T) {
 	if after := openFiles(t); after != before {
 		t.Errorf("descriptors = %d before, %d after", before, after)
 	}
-	if fds, strange := descriptors(make([]byte, 64)); fds != nil || !strange {
-		t.Errorf("descriptors of rubbish = %v, %v", fds, strange)
+	if fds, sender, strange := control(make([]byte, 64)); fds != nil || sender != 0 || !strange {
+		t.Errorf("control of rubbish = %v, %d, %v", fds, sender, strange)
 	}
 }
 

@@ -2,10 +2,11 @@
 //
 // PIN agents connect and wait; a call that needs a PIN asks one of them, of
 // the caller's own user. The package guarantees that a PIN comes in as exactly
-// one memfd, that it is looked at only for a prompt that is still open and
-// while the agent that answers is alive, that it never passes through the
-// heap, and that every descriptor an agent sends is closed, whatever it sends.
-// The caller must run [Server.Serve], and must wipe each PIN it gets.
+// one memfd and from the process that connected, that it is looked at only for
+// a prompt that is still open and while that process is alive, that it never
+// passes through the heap, and that every descriptor an agent sends is closed,
+// whatever it sends. The caller must run [Server.Serve], and must wipe each PIN
+// it gets.
 package prompt
 
 import (

@@ -294,6 +294,7 @@ func TestEndOfServeDropsAgentsAndEndsPrompts(t *testing.T) {
 
 // brokenListener fails for good, or for as long as there are errors.
 type brokenListener struct {
+	*net.UnixListener
 	errs   chan error
 	closed chan struct{}
 }
@@ -307,14 +308,18 @@ func (l brokenListener) AcceptUnix() (*net.UnixConn, error) {
 	}
 }
 
-func (l brokenListener) Close() error { close(l.closed); return nil }
+func (l brokenListener) Close() error { close(l.closed); return l.UnixListener.Close() }
 
 func TestAcceptingGoesOnAfterPassingErrorsAndEndsWithOthers(t *testing.T) {
-	l := brokenListener{make(chan error, 3), make(chan struct{})}
+	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: t.TempDir() + "/s", Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := brokenListener{ln, make(chan error, 3), make(chan struct{})}
 	l.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)}
 	l.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.ECONNABORTED)}
 	l.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EINVAL)}
-	err := New(Config{}).Serve(t.Context(), l)
+	err = New(Config{}).Serve(t.Context(), l)
 	if !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Serve() = %v, want EINVAL", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ var errStopping = errors.New("the service is stopping")
 // is one.
 type Listener interface {
 	AcceptUnix() (*net.UnixConn, error)
+	SyscallConn() (syscall.RawConn, error)
 	Close() error
 }
 
@@ -40,6 +42,9 @@ type Listener interface {
 // it closes the listener, drops all agents, ends the prompts that are open and
 // returns when none of its goroutines is left: nil if ctx ended.
 func (s *Server) Serve(ctx context.Context, l Listener) error {
+	if err := passCredentials(l); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var agents sync.WaitGroup
 	closed := make(chan struct{})
@@ -89,7 +94,13 @@ func (s *Server) connection(ctx context.Context, conn *net.UnixConn) {
 		_ = conn.Close()
 		return
 	}
-	s.serveAgent(ctx, who, newSocket(conn))
+	if err := passCredentials(conn); err != nil { // what a listener hands on depends on the kernel
+		s.config.Logger.WarnContext(ctx, "PIN agent refused", slog.Any("error", err))
+		who.Close()
+		_ = conn.Close()
+		return
+	}
+	s.serveAgent(ctx, who, newSocket(conn, who.PID))
 }
 
 // serveAgent serves whoever is at the other end of a link, to its end.

@@ -29,7 +29,7 @@ func unreadPair(t *testing.T) *socket {
 	if !ok {
 		t.Fatalf("connection of type %T", conn)
 	}
-	return newSocket(unixConn)
+	return newSocket(unixConn, int32(os.Getpid()))
 }
 
 func TestAnAgentThatReadsNothingIsGivenUp(t *testing.T) {
