@@ -2,7 +2,8 @@
 // says it.
 //
 // It guarantees that a [Caller] was alive when it was made, that its user,
-// groups, process and program belong to one and the same process, and that
+// groups, process and program belong to one and the same process, that
+// [Caller.Program] names the file which that process runs, and that
 // [Caller.Alive] never takes a dead process, another process with its number
 // or another program for it. The caller must ask Alive again before a PIN is
 // used and before a signature is released, and must close what [FromConn]
@@ -49,7 +50,10 @@ type Caller struct {
 	Groups []uint32 // supplementary groups; see [Caller.AllGroups]
 	PID    int32    // 0 if it is not visible from here
 	// Program is the path of the executable, "" when it is not readable (other
-	// user, no /proc) or not certain (mode "uid only").
+	// user, no /proc) or not certain: in mode "uid only", and when the file at
+	// that path is another one to us. The path is that of the process's own
+	// mount namespace, where its user can put any file in the place of any
+	// other; it also names a file that was since deleted or replaced.
 	Program string
 
 	executable *executable
@@ -98,13 +102,39 @@ func fromFD(fd int, peerPidfd func(fd int) (int, error)) (*Caller, error) {
 	}
 	c.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
 	if exe, err := executableOf(c.PID); err == nil {
-		c.executable, c.Program = exe, exe.path
+		c.executable = exe
+		if c.Runs(exe.path) {
+			c.Program = exe.path
+		}
 	}
 	if err := c.running(); err != nil {
 		_ = c.pidfd.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// Runs reports whether the program of the process, as of connect(2), is the
+// file that is at a path now, as seen from here and not by the process.
+func (c *Caller) Runs(path string) bool {
+	var st unix.Stat_t
+	if c.executable == nil || unix.Lstat(path, &st) != nil {
+		return false
+	}
+	return st.Dev == c.executable.dev && st.Ino == c.executable.ino && st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// SeesOurProcesses reports whether the process is in our own PID namespace,
+// and that is certain. In a PID namespace of its own user, a process may say of
+// what it sends that any other process there sent it (unix(7),
+// SCM_CREDENTIALS): its number on a packet proves nothing.
+func (c *Caller) SeesOurProcesses() bool {
+	var own, its unix.Stat_t
+	if c.executable == nil || unix.Stat("/proc/self/ns/pid", &own) != nil ||
+		unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", c.PID), &its) != nil || c.running() != nil {
+		return false
+	}
+	return own.Dev == its.Dev && own.Ino == its.Ino
 }
 
 // AllGroups returns the effective and the supplementary groups.
@@ -132,7 +162,7 @@ func (c *Caller) Alive() error {
 		return err
 	}
 	if changed {
-		return fmt.Errorf("process %d, which was %s: %w", c.PID, c.Program, ErrChanged)
+		return fmt.Errorf("process %d, which was %s: %w", c.PID, c.executable.path, ErrChanged)
 	}
 	return nil
 }
@@ -175,6 +205,7 @@ func (c *Caller) Close() {
 
 // executable tells one program file from another.
 type executable struct {
+	// path is only compared with itself: see [Caller.Program].
 	path     string
 	dev, ino uint64
 }

@@ -142,8 +142,20 @@ func TestUpdatedProgramFileIsStillTheSameProgram(t *testing.T) {
 	if err := c.Alive(); err != nil {
 		t.Errorf("Alive() after the file was deleted = %v", err)
 	}
-	if again := callerOf(t, p); c.Program != path || again.Program != path {
-		t.Errorf("Program = %q and %q, want %q", c.Program, again.Program, path)
+	again := callerOf(t, p)
+	if c.Program != path || again.Program != "" {
+		t.Errorf("Program = %q, and %q once it is deleted, want %q and none", c.Program, again.Program, path)
+	}
+	if err := os.WriteFile(path, self, 0o700); err != nil { // the update
+		t.Fatal(err)
+	}
+	if again := callerOf(t, p); again.Program != "" || again.Runs(path) {
+		t.Errorf("Program = %q once it is replaced, want none", again.Program)
+	}
+	for _, c := range []*Caller{c, again} {
+		if err := c.Alive(); err != nil {
+			t.Errorf("Alive() after the file was replaced = %v", err)
+		}
 	}
 }
 
