@@ -44,7 +44,8 @@ type PINConfig struct {
 	ProgramSource bool `toml:"program_source"`
 	// TrustedAgents are executables, besides those of PromptGroup, whose PINs
 	// count as entered by a person. Each belongs to root or inkand's user, and
-	// nobody else can write to it. Default: none.
+	// nobody else can write to it. A process counts as one while it runs that
+	// very file, not one that only shows its path. Default: none.
 	TrustedAgents []string `toml:"trusted_agents"`
 	// PromptTimeout is the time to enter a PIN, for example "2m" (the default).
 	PromptTimeout Duration `toml:"prompt_timeout"`

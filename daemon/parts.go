@@ -102,9 +102,18 @@ func identifyAgent(rules *policy.Policy, promptGID *uint32, trusted []string) fu
 		}
 		return prompt.Peer{
 			UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close,
-			Trusted: slices.Contains(trusted, c.Program) && checkExecutable(c.Program) == nil,
+			Trusted: isTrusted(c, trusted),
 		}, nil
 	}
+}
+
+// isTrusted reports whether a process runs one of the programs that the
+// configuration lists. The path that the kernel shows for it does not count:
+// see [peer.Caller.Program].
+func isTrusted(c *peer.Caller, trusted []string) bool {
+	return slices.ContainsFunc(trusted, func(path string) bool {
+		return checkExecutable(path) == nil && c.Runs(path)
+	}) && c.SeesOurProcesses()
 }
 
 // primaryGroup returns the primary group of a user, none if it is not known.

@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/token/cardprofile"
 )
 
@@ -18,5 +22,61 @@ func TestCardProfilesAreForTheApplicationsThatInkandHas(t *testing.T) {
 	}
 	if !slices.Equal(names, cardprofile.Applications()) {
 		t.Errorf("inkand has %q, a card profile may be for %q", names, cardprofile.Applications())
+	}
+}
+
+func TestATrustedAgentRunsTheVeryFileThatIsListed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	agent, err := net.Dial("unix", path) // this test is the agent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = agent.Close() }()
+	conn, err := ln.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	c, err := peer.FromConn(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, link := filepath.Join(t.TempDir(), "same"), filepath.Join(t.TempDir(), "link")
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(same, text, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, link); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		listed []string
+		want   bool
+	}{
+		"listed":              {[]string{"/bin/cat", self}, true},
+		"nothing listed":      {nil, false},
+		"another program":     {[]string{"/bin/cat"}, false},
+		"a copy of it":        {[]string{same}, false},
+		"a link to it":        {[]string{link}, false},
+		"no path":             {[]string{""}, false},
+		"a file that is gone": {[]string{self + "-gone"}, false},
+	} {
+		if got := isTrusted(c, tt.listed); got != tt.want {
+			t.Errorf("%s: trusted %v, want %v", name, got, tt.want)
+		}
 	}
 }
