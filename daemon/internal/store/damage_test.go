@@ -195,6 +195,43 @@ func listAll(t *testing.T, dir string) []audit.Record {
 	return list
 }
 
+// An index that says another thing than its table would hide a key: quick_check
+// does not compare the two.
+func TestADamagedIndexIsFound(t *testing.T) {
+	dir := t.TempDir()
+	s := openIn(t, dir)
+	now := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	const id = "piv-00112233445566778899aabbccddeeff"
+	card := register.Card{ID: id, FirstSeen: now, LastSeen: now, Keys: []register.Key{{ID: id + ".01", Slot: "9c", SPKI: []byte{1}}}}
+	if err := s.Register().Save(t.Context(), card); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	whole := snapshot(t, dir)
+	db, places := whole[fileName], 0
+	for at := 0; ; at++ {
+		next := strings.Index(db[at:], id)
+		if next < 0 {
+			break
+		}
+		at += next
+		places++
+		files := maps.Clone(whole)
+		files[fileName] = db[:at] + "q" + db[at+1:]
+		s, err := Open(t.Context(), Config{Dir: restore(t, files), ReadOnly: true})
+		if err != nil {
+			continue
+		}
+		if cards, err := s.Register().Cards(t.Context()); err == nil {
+			t.Errorf("byte %d of page %d: the register is %v, and no error", at%pageSize, at/pageSize+1, cards)
+		}
+		closeStore(t, s)
+	}
+	if places < 4 { // card, card_key twice, its index
+		t.Errorf("the card is at %d places, want at least 4", places)
+	}
+}
+
 func TestAnEditedRowOfTheRegisterIsNamed(t *testing.T) {
 	now := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	key := register.Key{ID: "piv-1.ff", Slot: "9c", Label: "署名用", SPKI: []byte{1, 2}, PINPolicy: token.PINAlways}
