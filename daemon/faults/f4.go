@@ -13,7 +13,7 @@ import (
 // powerLoss is F4: the power goes at any moment, and of what was not synced
 // any part is on the disk.
 func powerLoss(ctx context.Context, r *Run) error {
-	images := Pick(r.Tier, 20_000, 60_000, 300_000)
+	images := Pick(r.Tier, 10_000, 60_000, 300_000)
 	for played := 0; played < images; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -29,7 +29,7 @@ func powerLoss(ctx context.Context, r *Run) error {
 	if err != nil {
 		return err
 	}
-	return databaseLosesPower(ctx, r, rec, Pick(r.Tier, 600, 20_000, 100_000))
+	return databaseLosesPower(ctx, r, rec, Pick(r.Tier, 400, 20_000, 100_000))
 }
 
 // Sizes of one play.

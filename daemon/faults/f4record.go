@@ -7,11 +7,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/inkan-project/inkan/daemon/faults/counter"
 	"github.com/inkan-project/inkan/daemon/faults/tracelog"
 	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -49,7 +49,7 @@ func record(ctx context.Context, r *Run, calls int) (rec *recording, err error) 
 	}
 	trace := filepath.Join(dir, "trace")
 	rec = &recording{state: filepath.Join(dir, "state")}
-	c, err := counter.Start(ctx, r.Release, dir, append([]string{"strace"}, tracelog.Args(trace)...)...)
+	c, err := counter.Start(ctx, r.Release, counter.Place{Dir: dir}, append([]string{"strace"}, tracelog.Args(trace)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +81,7 @@ func (rec *recording) use(ctx context.Context, c *counter.Counter, trace string,
 		return err
 	}
 	rec.card = token.CardID(c.CardID())
-	var err error
-	if rec.dir, err = inodeOf(rec.state); err != nil {
-		return err
-	}
-	if rec.journal, err = inodeOf(filepath.Join(rec.state, journalName)); err != nil {
+	if err := rec.numbers(); err != nil {
 		return err
 	}
 	sign := func() error { return c.Sign(ctx, fmt.Sprintf("入札書-%d.pdf", len(c.Told.Signatures)+1)) }
@@ -114,16 +110,15 @@ func (rec *recording) use(ctx context.Context, c *counter.Counter, trace string,
 	return nil
 }
 
-func inodeOf(path string) (uint64, error) {
-	info, err := os.Stat(path)
+// numbers notes by what the journal knows its place.
+func (rec *recording) numbers() error {
+	fsys := pinguard.DirFS(rec.state)
+	f, err := fsys.Open(journalName)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, errors.New("no inode")
-	}
-	return st.Ino, nil
+	rec.dir, rec.journal = fsys.Inode(), f.Inode()
+	return f.Close()
 }
 
 // readLog reads what the log was in the end.

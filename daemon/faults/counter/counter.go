@@ -8,11 +8,13 @@
 package counter
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,9 +33,10 @@ const patience = 20 * time.Second
 
 // Counter is a running inkand.
 type Counter struct {
-	State string // directory
+	State string // directory, as this process reaches it
 	Told  Told
 
+	dir    string
 	cmd    *exec.Cmd
 	output *os.File
 	client *client.Client
@@ -49,16 +52,30 @@ type Told struct {
 	Stopped    bool              // the card is stopped here
 }
 
-// Start runs inkand, under a program if there is a prefix, with its state in
-// dir/state. The sockets and its output are in dir.
-func Start(ctx context.Context, binary, dir string, prefix ...string) (*Counter, error) {
-	c := &Counter{State: filepath.Join(dir, "state"), person: &person{pin: pivcard.DemoPIN}, Told: Told{Signatures: map[string]uint64{}}}
+// Place says where the files of an inkand are.
+type Place struct {
+	Dir string // sockets and output
+	// State is the state directory; "" = in Dir. Seen is the same directory as
+	// this process reaches it, "" = the same path.
+	State, Seen string
+}
+
+// Start runs inkand, under a program if there is a prefix.
+func Start(ctx context.Context, binary string, at Place, prefix ...string) (*Counter, error) {
+	dir := at.Dir
+	state := cmp.Or(at.State, filepath.Join(dir, "state"))
+	c := &Counter{State: cmp.Or(at.Seen, state), dir: dir, person: &person{pin: pivcard.DemoPIN}, Told: Told{Signatures: map[string]uint64{}}}
+	for _, socket := range []string{"s", "p"} { // of one that was killed: Open waits for a new one
+		if err := os.Remove(filepath.Join(dir, socket)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
 	output, err := os.Create(filepath.Join(dir, "output"))
 	if err != nil {
 		return nil, err
 	}
 	c.output = output
-	argv := append(slices.Clone(prefix), binary, "serve", "--virtual", "--state", c.State,
+	argv := append(slices.Clone(prefix), binary, "serve", "--virtual", "--state", state,
 		"--socket", filepath.Join(dir, "s"), "--pin-socket", filepath.Join(dir, "p"))
 	c.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // of our own making
 	c.cmd.Stdout, c.cmd.Stderr = output, output
@@ -75,7 +92,7 @@ func Start(ctx context.Context, binary, dir string, prefix ...string) (*Counter,
 func (c *Counter) Open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	dir := filepath.Dir(c.State)
+	dir := c.dir
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
