@@ -113,6 +113,7 @@ func Classes() []Class {
 		{ID: "F2", Name: "kill at each write, sync and send", Run: killAtCalls},
 		{ID: "F3", Name: "random kills under load", Run: killUnderLoad},
 		{ID: "F4", Name: "power loss", Run: powerLoss},
+		{ID: "F5", Name: "torn tails", Run: tornTails},
 		{ID: "F14", Name: "clock jumps", Run: clockJumps},
 		{ID: "F16", Name: "two inkand, copied and restored state", Run: twoDaemons},
 	}

@@ -92,6 +92,12 @@ func (p *Player) Step() error {
 	case n < 18:
 		return p.Lower(a)
 	}
+	return p.Mark()
+}
+
+// Mark is a record without a try.
+func (p *Player) Mark() error {
+	p.Next = p.Done.Clone()
 	return p.did(p.Guard.Mark(p.mark()))
 }
 
@@ -146,8 +152,11 @@ func (p *Player) Try(a Account, who pinguard.Who, v token.Verdict) error {
 	if err := p.Debit(a, who); err != nil {
 		return err
 	}
-	return p.Settle(a, p.attempts[a], v)
+	return p.SettleOpen(a, v)
 }
+
+// SettleOpen is the verdict on the try that is open.
+func (p *Player) SettleOpen(a Account, v token.Verdict) error { return p.Settle(a, p.attempts[a], v) }
 
 // Insert is an insertion.
 func (p *Player) Insert(card token.CardID) error {

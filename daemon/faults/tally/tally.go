@@ -31,6 +31,7 @@ func (a Account) Guard() pinguard.Account {
 // line is what is known of an account.
 type line struct {
 	spent                  int // Limit = locked
+	counted                int // spent here, whatever the card said
 	silent, lost, streak   int
 	byProgram              int
 	open                   bool
@@ -73,6 +74,7 @@ func (l *line) charge(who pinguard.Who, by int) {
 func (m Model) Debit(a Account, who pinguard.Who) {
 	m.change(a, func(l *line) {
 		l.spent++
+		l.counted++
 		l.open, l.by = true, who
 		l.charge(who, 1)
 	})
@@ -85,7 +87,7 @@ func (m Model) Settle(a Account, v token.Verdict) {
 		switch v.Kind {
 		case token.VerdictOK:
 			l.charge(l.by, -1)
-			l.spent, l.silent, l.lost, l.streak = 0, 0, 0, 0
+			*l = line{byProgram: l.byProgram, byUser1000: l.byUser1000, byUser1001: l.byUser1001}
 		case token.VerdictWrong:
 			l.silent = 0
 			l.streak++
@@ -145,6 +147,10 @@ func (m Model) Crash() {
 
 // Left returns the tries that an account has.
 func (m Model) Left(a Account) int { return max(0, Limit-m.lines[a].spent-m.Extra) }
+
+// Counted returns the tries that an account has if nothing is known of what its
+// card said of them: that is lost with the slot that it was written to.
+func (m Model) Counted(a Account) int { return max(0, Limit-m.lines[a].counted-m.Extra) }
 
 // Open reports whether an account has a try without a verdict.
 func (m Model) Open(a Account) bool { return m.lines[a].open }
