@@ -115,6 +115,7 @@ func Classes() []Class {
 		{ID: "F4", Name: "power loss", Run: powerLoss},
 		{ID: "F5", Name: "torn tails", Run: tornTails},
 		{ID: "F6", Name: "bit rot", Run: bitRot},
+		{ID: "F7", Name: "failing writes and syncs", Run: failingDisks},
 		{ID: "F14", Name: "clock jumps", Run: clockJumps},
 		{ID: "F16", Name: "two inkand, copied and restored state", Run: twoDaemons},
 	}
