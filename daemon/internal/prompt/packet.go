@@ -57,9 +57,9 @@ func newSocket(conn *net.UnixConn, pid int32) *socket {
 }
 
 // passCredentials has the kernel say with each packet who sent it (unix(7),
-// SO_PASSCRED). Connections have this from the listener that accepts them:
-// packets that were sent before it was set on the listener may say nothing,
-// and are not taken then.
+// SO_PASSCRED). Connections have this from the listener that accepts them;
+// one that came before it was set there gets it when it is accepted, and what
+// was sent on it before says nothing.
 func passCredentials(c syscall.Conn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -91,10 +91,13 @@ func (s *socket) Receive() (*inkanpb.PinPacket, []int, error) {
 		err = fmt.Errorf("%w: packet longer than %d bytes or with too many descriptors", errProtocol, maxPacket)
 	case strange:
 		err = fmt.Errorf("%w: control data that is neither SCM_RIGHTS nor SCM_CREDENTIALS", errProtocol)
-	case sender == 0 || sender != s.pid: // 0: nobody said, or a process that is not visible from here
-		err = fmt.Errorf("%w: packet of process %d on the connection of process %d", errProtocol, sender, s.pid)
 	default:
 		packet, err = decode(s.data[:n])
+	}
+	// A hello may have been sent before anybody asked who sends: it gives
+	// nothing away and takes nothing.
+	if early := sender == 0 && packet.GetHello() != nil; err == nil && !early && (sender == 0 || sender != s.pid) {
+		err = fmt.Errorf("%w: packet of process %d on the connection of process %d", errProtocol, sender, s.pid)
 	}
 	if err != nil {
 		closeAll(fds)
