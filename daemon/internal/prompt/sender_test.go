@@ -93,18 +93,8 @@ func TestPacketsSentBeforeTheConnectionIsAcceptedSayWhoSentThem(t *testing.T) {
 
 func TestAPacketOfNobodyIsNotTaken(t *testing.T) {
 	ours, theirs := pair(t)
-	raw, err := ours.conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) {
-		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 0); err != nil {
-			t.Error(err)
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	data, err := proto.Marshal(hello(1, false))
+	without(t, ours.conn)
+	data, err := proto.Marshal(cancelled("prompt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,5 +116,35 @@ func TestAPacketOfNobodyIsNotTaken(t *testing.T) {
 	}
 	if _, _, err := ours.Receive(); !errors.Is(err, errProtocol) {
 		t.Errorf("sent before the option: Receive() = %v, want errProtocol", err)
+	}
+	// A hello is taken: an agent may have been there before us.
+	if data, err = proto.Marshal(hello(1, false)); err != nil {
+		t.Fatal(err)
+	}
+	without(t, ours.conn)
+	if _, err := theirs.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := passCredentials(ours.conn); err != nil {
+		t.Fatal(err)
+	}
+	if packet, _, err := ours.Receive(); err != nil || packet.GetHello() == nil {
+		t.Errorf("a hello sent before the option: %v, %v", packet, err)
+	}
+}
+
+// without has the kernel not say who sends.
+func without(t *testing.T, conn *net.UnixConn) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 0); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

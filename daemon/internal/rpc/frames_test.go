@@ -49,7 +49,7 @@ func TestAStreamEndsWithItsLastFrameAndNotBefore(t *testing.T) {
 			if got := endedIn(whole[:len(whole)-1]); len(tt.want) > 0 && tt.frames[len(tt.frames)-1][3] != continuation && len(got) != len(tt.want)-1 {
 				t.Errorf("without the last byte ended %v", got)
 			}
-			for size := 1; size < min(len(whole), 40); size++ {
+			for size := 1; size < min(len(whole), 40) && len(whole) < 1<<16; size++ {
 				if got := endedIn(slices.Collect(slices.Chunk(whole, size))...); !slices.Equal(got, tt.want) {
 					t.Errorf("in pieces of %d ended %v, want %v", size, got, tt.want)
 				}
