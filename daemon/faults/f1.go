@@ -35,6 +35,9 @@ func killAtPoints(ctx context.Context, r *Run) error {
 			if seed > 0 {
 				warm, pick = r.Random.IntN(3), r.Random.Uint64()
 			}
+			if s.firstOnly() {
+				warm = 0
+			}
 			dir := func() string {
 				mu.Lock()
 				defer mu.Unlock()

@@ -110,6 +110,12 @@ type scene struct {
 
 func (s scene) String() string { return s.act.name + " with a " + s.card.name + " card" }
 
+// firstOnly reports whether the scene is only itself in a new house: a start, a
+// card that is let go at any moment, or one that is found to be blocked.
+func (s scene) firstOnly() bool {
+	return s.act.boot || s.act.idle != "" || s.card.name == "blocked"
+}
+
 func (s scene) options(dir string) house.Options {
 	return house.Options{Dir: dir, Behaviour: s.card.Behaviour, Elsewhere: s.card.elsewhere, Idle: s.act.idle}
 }
@@ -120,7 +126,7 @@ func (s scene) refusal(err error) bool {
 		"wrong":        {client.ErrPINWrong, client.ErrUnlockCodeWrong},
 		"blocked":      {client.ErrCardLocked},
 		"mute-blocked": {client.ErrCardLocked},
-		"silent":       {client.ErrPINNoVerdict, client.ErrChangeUnknown, client.ErrCardSilent, client.ErrReaderFault, client.ErrCardRemoved},
+		"silent":       {client.ErrPINNoVerdict, client.ErrChangeUnknown, client.ErrUnlockUnknown, client.ErrCardSilent, client.ErrReaderFault, client.ErrCardRemoved},
 	}
 	return slices.ContainsFunc(may[s.card.name], func(allowed error) bool { return errors.Is(err, allowed) })
 }

@@ -143,7 +143,7 @@ func (h *House) tried(err error) {
 	switch {
 	case err == nil, errors.Is(err, client.ErrPINWrong):
 		h.doubts = 0
-	case errors.Is(err, client.ErrPINNoVerdict), errors.Is(err, client.ErrChangeUnknown), IsCut(err):
+	case errors.Is(err, client.ErrPINNoVerdict), isUnknown(err):
 		h.doubts++
 	}
 }
@@ -176,6 +176,11 @@ func (v *Visitor) Unlock(ctx context.Context, code, next string) error {
 	})
 }
 
+// isUnknown reports whether a card may or may not have a new PIN after a call.
+func isUnknown(err error) bool {
+	return IsCut(err) || errors.Is(err, client.ErrChangeUnknown) || errors.Is(err, client.ErrUnlockUnknown)
+}
+
 // renew notes which PIN the card has after something that changes it.
 func (v *Visitor) renew(next string, change func() error) error {
 	err := change()
@@ -185,7 +190,7 @@ func (v *Visitor) renew(next string, change func() error) error {
 	switch {
 	case err == nil:
 		h.pins = []string{next}
-	case (IsCut(err) || errors.Is(err, client.ErrChangeUnknown)) && !slices.Contains(h.pins, next):
+	case isUnknown(err) && !slices.Contains(h.pins, next):
 		h.pins = append(slices.Clone(h.pins), next)
 	}
 	h.tried(err)
