@@ -44,7 +44,7 @@ func TestADiskThatDoesNotSyncIsNoticed(t *testing.T) {
 	r := quiet(t)
 	disk := crashdisk.New()
 	disk.Forgets = true
-	if _, err := journalLosesPower(r, 1, 6, disk); err != nil {
+	if _, err := journalLosesPower(r, 1, 3, disk); err != nil {
 		t.Fatal(err)
 	}
 	must(t, r, I1)
@@ -67,7 +67,7 @@ func TestALogThatIsNotSyncedIsNoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := databaseLosesPower(t.Context(), r, rec, 100); err != nil {
+	if err := databaseLosesPower(t.Context(), r, rec, 20); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.violations) > 0 {
@@ -76,7 +76,7 @@ func TestALogThatIsNotSyncedIsNoticed(t *testing.T) {
 	rec.calls = slices.DeleteFunc(rec.calls, func(c tracelog.Call) bool {
 		return c.Kind == tracelog.Sync && strings.HasSuffix(c.Path, ".db-wal")
 	})
-	if err := databaseLosesPower(t.Context(), r, rec, 200); err != nil {
+	if err := databaseLosesPower(t.Context(), r, rec, 50); err != nil {
 		t.Fatal(err)
 	}
 	must(t, r, I9)
