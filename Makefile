@@ -1,7 +1,7 @@
 # Every target is one line or one script under .ci/. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run serve test race e2e bench bench-check fuzz faults nightly lint generate generate-check tidy-check clean
+.PHONY: help build run serve test race e2e bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ fuzz: ## fuzz every target for FUZZTIME (10s) each
 
 faults: ## break inkand in every way and check what must hold; TIER=c (default), n or r
 	.ci/faults
+
+mutants: ## make each known mistake and check that the tests catch it
+	.ci/mutants
 
 nightly: ## run the tests with what takes too long for each commit
 	TIER=n .ci/race

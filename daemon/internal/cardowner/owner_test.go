@@ -151,8 +151,13 @@ func TestALoginNeverOutlivesAUse(t *testing.T) {
 	if err != nil {
 		t.Fatalf("signing after the PIN: %v", err)
 	}
-	if err := o.Use(t.Context(), card.Identity.Card, sign); err == nil {
-		t.Error("another use could sign with the PIN of the one before")
+	began := false
+	err = o.Use(t.Context(), card.Identity.Card, func(ctx context.Context, l cardowner.Lease) error {
+		began = true
+		return sign(ctx, l)
+	})
+	if !began || err == nil {
+		t.Errorf("another use began: %t, and signed with the PIN of the one before: %t (%v)", began, err == nil, err)
 	}
 }
 
