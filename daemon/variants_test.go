@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,58 +16,36 @@ import (
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
-// variants are kinds of cards and what an administrator's card profile says of
-// each; wrong is how many wrong PINs inkand lets through.
-var variants = map[string]struct {
-	profile string
-	wrong   int
-}{
-	"piv":                {"limit = 10\nempty_verify_safe = true", 10},
-	"limit-3":            {"limit = 3\nempty_verify_safe = true", 3},
-	"limit-5":            {"limit = 5\nempty_verify_safe = true", 5},
-	"limit-15":           {"limit = 15\nempty_verify_safe = true", 10},
-	"last-blocked":       {"limit = 10\nempty_verify_safe = true", 10},
-	"never-6983":         {"limit = 10\nempty_verify_safe = true\nwords.blocked = [\"63C0\"]", 10},
-	"no-count":           {"limit = 10\nwords.wrong = [\"6982\"]", 10},
-	"cac":                {"limit = 10\nempty_verify_safe = true\nwords.wrong = [\"6985\"]", 10},
-	"empty-verify-burns": {"limit = 10", 10},
-	"wrong-6300":         {"limit = 10\nwords.wrong = [\"6300\"]", 10},
-	"wrong-630x":         {"limit = 10\nempty_verify_safe = true\nwords.counted = [\"630x\"]", 10},
-	"pieces":             {"limit = 10\nempty_verify_safe = true\nextended_length = true", 10},
-	"t0":                 {"limit = 10\nempty_verify_safe = true", 10},
-	"exact-le":           {"limit = 10\nempty_verify_safe = true\nextended_length = true", 10},
-}
-
 func TestEachKindOfCardSignsAndLocksAtItsLimit(t *testing.T) {
 	for _, name := range pivcard.Variants() {
-		v, ok := variants[name]
+		wrongPINs, ok := daemontest.WrongPINsOf(name)
 		if !ok {
-			if name != "slow" { // as piv, but it takes its time
-				t.Errorf("variant %s has no card profile here", name)
-			}
+			t.Errorf("variant %s has no card profile", name)
+		}
+		if !ok || name == "slow" { // as piv, but it takes its time
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			d := startVariant(t, name, v.profile)
+			d := startVariant(t, name, "")
 			if _, err := sign(d.Client(rightPIN), d.Key("9a")); err != nil {
 				t.Fatalf("signing: %v", err)
 			}
 			before := d.Truth()
 			wrong, key := d.Client(daemontest.WrongPINs()), d.Key("9a")
-			for i := range v.wrong {
+			for i := range wrongPINs {
 				_, err := sign(wrong, key)
-				if !errors.Is(err, client.ErrPINWrong) && (i < v.wrong-1 || !errors.Is(err, client.ErrCardLocked)) {
+				if !errors.Is(err, client.ErrPINWrong) && (i < wrongPINs-1 || !errors.Is(err, client.ErrCardLocked)) {
 					t.Fatalf("wrong PIN %d: %v", i+1, err)
 				}
 				checkShown(t, d)
 			}
 			for range 3 {
 				if _, err := sign(d.Client(rightPIN), key); !errors.Is(err, client.ErrCardLocked) {
-					t.Errorf("after %d wrong PINs: %v, want CARD_LOCKED", v.wrong, err)
+					t.Errorf("after %d wrong PINs: %v, want CARD_LOCKED", wrongPINs, err)
 				}
 			}
-			if got := d.Truth().Verifies - before.Verifies; got != v.wrong {
-				t.Errorf("the card saw %d wrong PINs, want %d", got, v.wrong)
+			if got := d.Truth().Verifies - before.Verifies; got != wrongPINs {
+				t.Errorf("the card saw %d wrong PINs, want %d", got, wrongPINs)
 			}
 		})
 	}
@@ -93,8 +70,9 @@ func TestAnAnswerThatNoProfileKnowsIsNamedAndCountsAsATry(t *testing.T) {
 	}
 }
 
-// startVariant makes a card of a kind and its profile, and starts inkand.
-func startVariant(t *testing.T, name, profile string) *daemontest.Daemon {
+// startVariant makes a card of a kind and its profile, and starts inkand. says
+// is what the profile says of the kind, "" = what it should.
+func startVariant(t *testing.T, name, says string) *daemontest.Daemon {
 	t.Helper()
 	behaviour, ok := pivcard.Variant(name)
 	if !ok {
@@ -111,11 +89,8 @@ func startVariant(t *testing.T, name, profile string) *daemontest.Daemon {
 	if err := card.Close(); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("name = %q\napplication = \"PIV\"\ncards = [%q]\nunlock_limit = 10\n%s\n"+
-		"[pin]\nmin_length = 6\nmax_length = 8\ncharset = \"digits\"\npad_to = 8\npad_byte = 0xFF\n"+
-		"[unlock_code]\nmin_length = 6\nmax_length = 8\ncharset = \"printable ASCII and spaces\"\npad_to = 8\npad_byte = 0xFF\n", name, id, profile)
 	profiles := t.TempDir()
-	if err := os.WriteFile(filepath.Join(profiles, name+".toml"), []byte(text), 0o600); err != nil {
+	if err := daemontest.WriteProfile(profiles, name, id, says); err != nil {
 		t.Fatal(err)
 	}
 	return daemontest.Start(t, daemontest.Options{
