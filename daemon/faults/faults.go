@@ -116,6 +116,7 @@ func Classes() []Class {
 		{ID: "F5", Name: "torn tails", Run: tornTails},
 		{ID: "F6", Name: "bit rot", Run: bitRot},
 		{ID: "F7", Name: "failing writes and syncs", Run: failingDisks},
+		{ID: "F8", Name: "pcscd killed under load", Run: behindPCSCD("TestF8")},
 		{ID: "F9", Name: "readers and cards lost between commands", Run: behindPCSCD("TestF9")},
 		{ID: "F14", Name: "clock jumps", Run: clockJumps},
 		{ID: "F16", Name: "two inkand, copied and restored state", Run: twoDaemons},
