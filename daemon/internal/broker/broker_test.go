@@ -176,8 +176,10 @@ func TestWhoMayGiveAPIN(t *testing.T) {
 
 func TestTriesSpentElsewhereAreNoticedAndThePersonIsAskedAgain(t *testing.T) {
 	h := newHouse(t, nil)
-	if _, err := h.sign(t, "9a"); err != nil { // the card is known now
-		t.Fatal(err)
+	for range 2 { // it is known now how many tries the card has when it is full
+		if _, err := h.sign(t, "9a"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h.events.take()
 	h.agent.asked = nil

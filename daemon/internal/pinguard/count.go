@@ -36,10 +36,11 @@ type user struct {
 
 // Flags of a count.
 const (
-	flagCopied    uint8 = 1 // the state directory is a copy: held
-	flagElsewhere uint8 = 2 // the card had fewer tries left than were counted
-	flagCrowded   uint8 = 4 // more users than fit: as if the gate were closed
-	flagRenewed   uint8 = 8 // used counts from renewedUsed, not from zero
+	flagCopied    uint8 = 1  // the state directory is a copy: held
+	flagElsewhere uint8 = 2  // the card had fewer tries left than were counted
+	flagCrowded   uint8 = 4  // more users than fit: as if the gate were closed
+	flagRenewed   uint8 = 8  // used counts from renewedUsed, not from zero
+	flagProved    uint8 = 16 // a secret was right here once: full is what the card has when it is full
 )
 
 const (
@@ -67,8 +68,9 @@ func (c count) limit(profile int) int {
 }
 
 // told takes in what a card says while nothing is used: that is how many it
-// has when it is full, or was when we met it. More than it said before is
-// believed here and nowhere else, for it gives nothing back.
+// has when it is full, or had when we met it, until a right secret shows which.
+// More than it said before is believed here and nowhere else, for it gives
+// nothing back.
 func (c count) told(onCard token.Tries) count {
 	x, known := onCard.Count()
 	if known && x > int(c.full) && c.used == 0 {
@@ -175,7 +177,10 @@ func grown(n uint8) uint8 {
 // cleared is a success: all tries are back. What is counted for an insertion
 // stays, or a right PIN in between would give a program another wrong one.
 func (c count) cleared() count {
-	return count{program: c.program, users: c.users, flags: c.flags & flagCrowded, full: c.full}
+	if !c.has(flagProved) { // it may have been used elsewhere before we met it
+		c.full = 0
+	}
+	return count{program: c.program, users: c.users, flags: c.flags&flagCrowded | flagProved, full: c.full}
 }
 
 // lowered takes over a card's own count that is below ours.
@@ -276,7 +281,7 @@ func (b *books) apply(s slot) {
 			// It has a new PIN with all its tries, and a person who has the code:
 			// what the old one left behind counts no more.
 			pin := account{s.card, token.SecretPIN}
-			b.counts[pin] = count{open: b.of(pin).open, full: b.of(pin).full}
+			b.counts[pin] = count{open: b.of(pin).open, flags: flagProved, full: b.of(pin).cleared().full}
 		}
 	}
 }

@@ -35,8 +35,12 @@ func TestACardWithAnOwnLowerLimitIsNotTakenForUsedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.restart()
+	d.says(3) // right after it: this is all it ever has
 	if b := d.Belief(pin(10)); b.Left != 3 || d.isLower(3) {
 		t.Errorf("after a right PIN: %+v, want 3 of 3", b)
+	}
+	if err := d.try(pin(10), freely, token.VerdictOK); err != nil {
+		t.Fatal(err)
 	}
 	if !d.isLower(2) {
 		t.Error("a try that was used elsewhere is not noticed")
@@ -56,8 +60,11 @@ func TestAHigherCountIsBelievedOnlyWhileNothingIsUsed(t *testing.T) {
 	if err := d.try(pin(10), freely, token.VerdictOK); err != nil {
 		t.Fatal(err)
 	}
-	d.says(10)
 	if got := d.Belief(pin(10)).Left; got != 10 {
-		t.Errorf("%d tries left on a card that was met with three and has ten, want 10", got)
+		t.Errorf("%d tries left on a card that was met with three and is full now, want at most 10", got)
+	}
+	d.says(10)
+	if !d.isLower(7) || d.Belief(pin(10)).Left != 10 {
+		t.Error("three tries that were used elsewhere since are not noticed")
 	}
 }
