@@ -208,6 +208,9 @@ func (c *dbCase) start(ctx context.Context, r *Run, damaged *dbCase, where strin
 	}
 	r.Fault()
 	got, err := damaged.read(ctx, dir)
+	if ctx.Err() != nil { // interrupted: that says nothing about the image
+		return ctx.Err()
+	}
 	switch token.KindOf(err) {
 	case "":
 		c.compare(r, got, where)

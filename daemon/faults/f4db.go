@@ -125,6 +125,11 @@ func (p *replay) start(ctx context.Context, image *crashdisk.Disk, call int) err
 		return err
 	}
 	p.run.Fault()
+	// An interruption says nothing about the image: it ends behind it.
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	ctx = context.WithoutCancel(ctx)
 	b, err := openBooks(ctx, dir, image)
 	if err != nil {
 		p.run.Broken(I8, "%s: refused: %v", where, err)
