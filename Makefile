@@ -38,8 +38,10 @@ faults: ## break inkand in every way and check what must hold; TIER=c (default),
 mutants: ## make each known mistake and check that the tests catch it
 	.ci/mutants
 
-nightly: ## run the tests with what takes too long for each commit
+nightly: ## what takes too long for each commit: more tests, the fault catalogue, the mutants
 	TIER=n .ci/race
+	TIER=n .ci/faults
+	.ci/mutants
 
 lint: ## check format, lint rules and scripts
 	.ci/lint
