@@ -50,6 +50,9 @@ func killAtCalls(ctx context.Context, r *Run) error {
 	for n, t := range r.pickCalls(seen) {
 		work.Go(func() error {
 			what, err := r.killAtCall(ctx, filepath.Join(r.Dir, fmt.Sprint("kill", n)), t)
+			if errors.Is(err, errAlive) { // nothing was injected, so nothing is counted: once more
+				what, err = r.killAtCall(ctx, filepath.Join(r.Dir, fmt.Sprint("again", n)), t)
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", t, err)
 			}
@@ -173,6 +176,11 @@ func (r *Run) pickCalls(seen []string) (picked []target) {
 	return picked
 }
 
+// errAlive means that inkand did not die at the call that it was to die at. It
+// was seen once in some hundred runs, beside others on two cores; why is not
+// known.
+var errAlive = errors.New("inkand was not killed")
+
 // killAtCall plays the scenario until a call, and checks what is left. It returns
 // which call it was.
 func (r *Run) killAtCall(ctx context.Context, dir string, t target) (what string, err error) {
@@ -211,7 +219,7 @@ func (r *Run) killAtCall(ctx context.Context, dir string, t target) (what string
 		}
 	}
 	if err := p.Wait(ctx, killTime); err != nil || !p.Killed() {
-		return "", errors.Join(err, fmt.Errorf("inkand was not killed: %s", p.Said()))
+		return "", errors.Join(err, fmt.Errorf("%w: exit code %d: %s", errAlive, p.ExitCode(), p.Said()))
 	}
 	r.Fault()
 	return what, r.comeBack(ctx, h, fmt.Sprintf("%s, %s", t, what))
