@@ -71,7 +71,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Now = time.Now
 	}
 	if o.Boot == nil {
-		o.Boot = pinguard.SystemBoot
+		o.Boot = pinguard.SystemBoot()
 	}
 	if o.Virtual && o.Config.AllowVirtual != nil && !*o.Config.AllowVirtual {
 		return invalid("allow_virtual = false, but --virtual was given")

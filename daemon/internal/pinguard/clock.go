@@ -17,15 +17,18 @@ type Boot struct {
 	Since time.Duration
 }
 
-// SystemBoot returns the present moment. A kernel without a boot id has the
+// SystemBoot returns the clock of this PC. A kernel without a boot id has the
 // zero one: then a restart of the PC looks like a clock that went back, and
-// waits begin again.
-func SystemBoot() Boot {
-	var now unix.Timespec
-	// It cannot fail with a clock that exists since Linux 2.6.39.
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return Boot{ID: short(id), Since: time.Duration(now.Nano())}
+// waits begin again. The id is read once: a process does not outlive a boot.
+func SystemBoot() func() Boot {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	id := short(text)
+	return func() Boot {
+		var now unix.Timespec
+		// It cannot fail with a clock that exists since Linux 2.6.39.
+		_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
+		return Boot{ID: id, Since: time.Duration(now.Nano())}
+	}
 }
 
 // Origin is where a state directory was made. A zero field is not known.

@@ -92,7 +92,7 @@ type try struct {
 func Open(cfg Config) (*Guard, Recovery, error) {
 	g := &Guard{now: cfg.Now, boot: cfg.Boot, tries: map[uint64]try{}}
 	if g.boot == nil {
-		g.boot = SystemBoot
+		g.boot = SystemBoot()
 	}
 	g.opened = g.boot()
 	j, found, err := openJournal(cfg.FS, cmp.Or(cfg.Slots, defaultSlots), cfg.Records)
