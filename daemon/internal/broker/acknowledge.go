@@ -73,8 +73,7 @@ func (b *Broker) mayAcknowledge(ctx context.Context, caller Caller, card cardown
 func (b *Broker) confirmHeld(ctx context.Context, req prompt.Request, left pinguard.Belief, why prompt.Reason) error {
 	req.Ask, req.Reason, req.Confirmation = prompt.AskNothing, why, strconv.Itoa(left.Left)
 	req.People = !b.cfg.Virtual
-	req.Tries, req.TriesConfirmed = token.KnownTries(left.Left), left.Confirmed
-	answer, err := b.cfg.Prompter.Ask(ctx, req)
+	answer, err := b.cfg.Prompter.Ask(ctx, showing(req, left))
 	switch {
 	case err != nil:
 		return err

@@ -65,8 +65,7 @@ func (op *operation) ask(ctx context.Context) (*entry, error) {
 		return nil, err
 	}
 	e.shown = op.b.cfg.Guard.Belief(acc)
-	req := op.prompt
-	req.Tries, req.TriesConfirmed = token.KnownTries(e.shown.Left), e.shown.Confirmed
+	req := showing(op.prompt, e.shown)
 	if e.shown.Left <= lastTries && !op.b.cfg.Virtual {
 		req.Confirmation, req.Reason = strconv.Itoa(e.shown.Left), prompt.ReasonFewTries
 		if op.secret == token.SecretUnlockCode {
@@ -93,6 +92,12 @@ func (op *operation) ask(ctx context.Context) (*entry, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// showing returns a request that shows these tries left.
+func showing(req prompt.Request, b pinguard.Belief) prompt.Request {
+	req.Tries, req.TriesConfirmed = token.KnownTries(b.Left), b.Confirmed
+	return req
 }
 
 // lastTries is the number of tries that a person confirms by typing it.
@@ -159,8 +164,7 @@ func (op *operation) notKnownWrong(ctx context.Context, e *entry) error {
 	if e.who.Program {
 		return refusal
 	}
-	req := op.prompt
-	req.Tries, req.TriesConfirmed = token.KnownTries(e.shown.Left), e.shown.Confirmed
+	req := showing(op.prompt, e.shown)
 	req.Ask, req.Confirmation, req.Reason = prompt.AskNothing, changedWord, prompt.ReasonChangedElsewhere
 	req.People = true
 	answer, err := op.more(ctx, e, req)

@@ -33,8 +33,8 @@ type Account struct {
 func (a Account) key() account { return account{a.Card, a.Secret} }
 
 // Admit returns nil if who may spend a try now. Nothing is spent. Errors are
-// [*token.Error] of kind KindCardLocked, KindUnlockCodeUsedUp, KindCardHeld, KindReinsertNeeded, KindPINSourceRefused or
-// KindTryLater.
+// [*token.Error] of kind KindCardLocked, KindUnlockCodeUsedUp, KindCardHeld,
+// KindReinsertNeeded, KindPINSourceRefused or KindTryLater.
 func (g *Guard) Admit(acc Account, who Who) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
