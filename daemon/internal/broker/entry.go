@@ -156,11 +156,7 @@ func (op *operation) notKnownWrong(ctx context.Context, e *entry) error {
 	if !op.b.cfg.Wrong.Has(op.id(), op.secret, e.first) {
 		return nil
 	}
-	kind := token.KindPINKnownWrong
-	if op.secret == token.SecretUnlockCode {
-		kind = token.KindUnlockCodeKnownWrong
-	}
-	refusal := token.NewError(kind).WithTries(token.KnownTries(e.shown.Left))
+	refusal := op.knownWrong(e.shown.Left)
 	if e.who.Program {
 		return refusal
 	}
@@ -178,6 +174,15 @@ func (op *operation) notKnownWrong(ctx context.Context, e *entry) error {
 	}
 	op.b.cfg.Wrong.Forget(op.id(), op.secret)
 	return nil
+}
+
+// knownWrong refuses a secret that this card has called wrong before.
+func (op *operation) knownWrong(left int) *token.Error {
+	kind := token.KindPINKnownWrong
+	if op.secret == token.SecretUnlockCode {
+		kind = token.KindUnlockCodeKnownWrong
+	}
+	return token.NewError(kind).WithTries(token.KnownTries(left))
 }
 
 // more asks the agent that has entered the first for more. A card that was

@@ -143,7 +143,7 @@ func (op *operation) stillAsShown(onCard token.Tries) error {
 	}
 	left := op.b.cfg.Guard.Belief(acc).Left
 	if op.b.cfg.Wrong.Has(op.id(), op.secret, op.entered.first) { // another call was told so while this one waited
-		return token.NewError(token.KindPINKnownWrong).WithTries(token.KnownTries(left))
+		return op.knownWrong(left)
 	}
 	if left < op.entered.shown.Left {
 		return errFewerTries

@@ -192,10 +192,11 @@ func TestTheSameMistakeForTwoCallsIsSentOnce(t *testing.T) {
 			if _, err := h.sign(t, "9e"); err != nil {
 				t.Fatal(err)
 			}
-			secret := token.SecretPIN
+			secret, want := token.SecretPIN, token.KindPINKnownWrong
 			h.agent.digits = "000007"
 			if unlock {
-				secret, h.agent.digits, h.agent.next = token.SecretUnlockCode, "87654321", []string{"486159", "486159"}
+				secret, want = token.SecretUnlockCode, token.KindUnlockCodeKnownWrong
+				h.agent.digits, h.agent.next = "87654321", []string{"486159", "486159"}
 			}
 			pin, err := newPIN(h.agent.digits)
 			if err != nil {
@@ -207,8 +208,8 @@ func TestTheSameMistakeForTwoCallsIsSentOnce(t *testing.T) {
 			} else {
 				_, err = h.VerifyPIN(t.Context(), h.caller, h.id())
 			}
-			if truth := h.truth(t); token.KindOf(err) != token.KindPINKnownWrong || truth.Verifies != 1 || truth.UnlockVerifies != 0 {
-				t.Errorf("%v after %d VERIFYs and %d unlock codes, want PIN_KNOWN_WRONG and nothing sent", err, truth.Verifies, truth.UnlockVerifies)
+			if truth := h.truth(t); token.KindOf(err) != want || truth.Verifies != 1 || truth.UnlockVerifies != 0 {
+				t.Errorf("%v after %d VERIFYs and %d unlock codes, want %s and nothing sent", err, truth.Verifies, truth.UnlockVerifies, want)
 			}
 		})
 	}

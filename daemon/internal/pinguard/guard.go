@@ -244,7 +244,10 @@ func (g *Guard) Told(acc Account) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	key := acc.key()
-	g.books.counts[key] = g.books.of(key).told(acc.OnCard)
+	before := g.books.of(key)
+	if c := before.told(acc.OnCard); c.full != before.full {
+		g.books.counts[key] = c
+	}
 }
 
 // Inserted records that a person took a card out and inserted it again,
