@@ -202,7 +202,11 @@ func (c *dbCase) read(ctx context.Context, dir string) (f facts, err error) {
 // start starts on a damaged database and judges what comes of it.
 func (c *dbCase) start(ctx context.Context, r *Run, damaged *dbCase, where string) error {
 	where = c.name + ", " + where
-	dir := filepath.Join(r.Dir, "damaged")
+	dir, err := os.MkdirTemp(r.Dir, "damaged")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // r.Dir goes, too
 	if err := damaged.putInto(dir); err != nil {
 		return err
 	}

@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // bitRot is F6: bits of journal and database are not what was written.
@@ -27,14 +30,14 @@ func bitRot(ctx context.Context, r *Run) error {
 	}
 	kept := len(bytes.TrimRight(crashed.files[walName], "\x00"))
 	parts := []rotten{
-		{journal.image, 5, 400, func(damaged []byte, where string) error {
+		{journal.image, 5, 400, func(_ context.Context, damaged []byte, where string) error {
 			journal.start(r, damaged, where)
 			return nil
 		}},
-		{closed.files[databaseName], 1, 80, func(damaged []byte, where string) error {
+		{closed.files[databaseName], 5, 80, func(ctx context.Context, damaged []byte, where string) error {
 			return closed.start(ctx, r, closed.with(databaseName, damaged), where)
 		}},
-		{crashed.files[walName][:kept], 1, 80, func(damaged []byte, where string) error {
+		{crashed.files[walName][:kept], 5, 80, func(ctx context.Context, damaged []byte, where string) error {
 			whole := slices.Concat(damaged, crashed.files[walName][kept:])
 			return crashed.start(ctx, r, crashed.with(walName, whole), "write-ahead log, "+where)
 		}},
@@ -58,15 +61,16 @@ type rotten struct {
 	whole   []byte
 	percent int // of its bits are flipped in tier c
 	blocks  int // so many times more is spoiled in tier c
-	start   func(damaged []byte, where string) error
+	start   func(ctx context.Context, damaged []byte, where string) error
 }
 
 // flips flips single bits: a sample, one of each byte, or all.
-func (p rotten) flips(ctx context.Context, r *Run) error {
+func (p rotten) flips(outer context.Context, r *Run) error {
+	group, ctx := errgroup.WithContext(outer)
 	flip := func(bit int) error {
 		damaged := bytes.Clone(p.whole)
 		damaged[bit/8] ^= 1 << (bit % 8)
-		return p.start(damaged, fmt.Sprintf("bit %d of byte %d", bit%8, bit/8))
+		return p.start(ctx, damaged, fmt.Sprintf("bit %d of byte %d", bit%8, bit/8))
 	}
 	all := 8 * len(p.whole)
 	bits := Pick(r.Tier, r.Random.Perm(all)[:all*p.percent/100], nil, nil)
@@ -81,15 +85,18 @@ func (p rotten) flips(ctx context.Context, r *Run) error {
 			bits = append(bits, i)
 		}
 	}
+	// Each start has a directory of its own: nothing is shared but the count.
+	group.SetLimit(runtime.NumCPU())
 	for _, bit := range bits {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
-		if err := flip(bit); err != nil {
-			return err
-		}
+		group.Go(func() error { return flip(bit) })
 	}
-	return nil
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(outer)
 }
 
 // spoil spoils more than a bit at a time, at random.
@@ -137,7 +144,7 @@ func (p rotten) spoil(ctx context.Context, r *Run) error {
 		if bytes.Equal(damaged, p.whole) {
 			continue
 		}
-		if err := p.start(damaged, where); err != nil {
+		if err := p.start(ctx, damaged, where); err != nil {
 			return err
 		}
 	}
