@@ -206,7 +206,7 @@ func (c *dbCase) start(ctx context.Context, r *Run, damaged *dbCase, where strin
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // r.Dir goes, too
+	defer os.RemoveAll(dir)
 	if err := damaged.putInto(dir); err != nil {
 		return err
 	}
