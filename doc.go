@@ -22,6 +22,7 @@
 //
 //	token                   the domain: Token, Key, PIN, Tries, Attempt, states
 //	token/piv               PIV cards
+//	token/p11               cards behind a vendor's PKCS#11 module; frame and module are its child process
 //	token/cardprofile       what must be known of a kind of card, as TOML
 //	token/tokentest         the suite that every kind of token passes
 //

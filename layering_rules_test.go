@@ -59,7 +59,13 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./token/cardprofile", "./token/piv"},
 	},
 	{
-		of:  []string{"./token/piv/...", "./token/p11/...", "./token/tokentest/..."},
+		of:  []string{"./token/p11/..."},
+		may: append([]string{"./token/p11/...", "./token/tokentest", "./pcsc", "./pcsc/apdu"}, domain...),
+		why: "a module runs in a process of token/p11's; no other kind of token and no daemon",
+		bad: [2]string{"./token/p11", "./daemon/internal/pinguard"},
+	},
+	{
+		of:  []string{"./token/piv/...", "./token/tokentest/..."},
 		may: append([]string{"./token/tokentest", "./pcsc", "./pcsc/apdu"}, domain...),
 		why: "a kind of token knows the domain and the reader, no other kind and no daemon",
 		bad: [2]string{"./token/piv", "./daemon/internal/pinguard"},

@@ -28,6 +28,7 @@ func sentinels() map[string]error {
 		"UNLOCK_CODE_MALFORMED": client.ErrUnlockCodeMalformed, "NEW_PINS_DIFFER": client.ErrNewPINsDiffer, "CARD_STOPPED_HERE": client.ErrCardStoppedHere,
 		"CARD_NOT_REGISTERED": client.ErrCardNotRegistered, "CARD_NOT_STOPPED": client.ErrCardNotStopped, "CARD_NOT_HELD": client.ErrCardNotHeld,
 		"STATE_COPIED": client.ErrStateCopied, "DEFAULT_UNLOCK_CODE": client.ErrDefaultUnlockCode, "USED_ELSEWHERE": client.ErrUsedElsewhere,
+		"TOKEN_AMBIGUOUS": client.ErrTokenAmbiguous, "MECHANISM_MISSING": client.ErrMechanismMissing, "MODULE_FAULT": client.ErrModuleFault, "MODULE_UNAVAILABLE": client.ErrModuleUnavailable,
 		"PIN_WRONG": client.ErrPINWrong, "CARD_LOCKED": client.ErrCardLocked, "PIN_MALFORMED": client.ErrPINMalformed,
 		"PIN_NO_VERDICT": client.ErrPINNoVerdict, "PROMPT_CANCELLED": client.ErrPromptCancelled,
 		"PROMPT_TIMEOUT": client.ErrPromptTimeout, "NO_PIN_AGENT": client.ErrNoPINAgent,

@@ -19,6 +19,7 @@ import (
 	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
+	"github.com/inkan-project/inkan/token/p11/module"
 )
 
 // Exit codes of inkand (sysexits.h where it has one).
@@ -54,6 +55,9 @@ Exit codes: 0 stopped in order, 64 command line, 65 journal or log damaged,
 
 // Main is the whole program; it returns the exit code.
 func Main(ctx context.Context, version string, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && args[0] == module.Verb { // started by ourselves
+		module.Main()
+	}
 	err := command(ctx, version, args, stdout, stderr)
 	if err == nil {
 		return exitOK

@@ -35,6 +35,10 @@ type Config struct {
 	PIN     PINConfig     `toml:"pin"`
 	Card    CardConfig    `toml:"card"`
 	Virtual VirtualConfig `toml:"virtual"`
+
+	// PKCS11 are the modules of card vendors that inkand may use, in the order in
+	// which they are asked about a card. Default: none.
+	PKCS11 []PKCS11Config `toml:"pkcs11"`
 }
 
 // PINConfig is about PIN entry.
@@ -134,10 +138,11 @@ func (c Config) check() error {
 	if _, err := c.Virtual.layout(); err != nil {
 		return err
 	}
-	if _, err := cardprofile.Load(c.Card.Profiles); err != nil {
+	profiles, err := cardprofile.Load(c.Card.Profiles)
+	if err != nil {
 		return err
 	}
-	return nil
+	return checkModules(c.PKCS11, profiles)
 }
 
 // withDefaults fills in what was not set.

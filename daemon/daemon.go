@@ -33,6 +33,7 @@ import (
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/cardprofile"
+	"github.com/inkan-project/inkan/token/p11"
 	"github.com/inkan-project/inkan/token/pinpage"
 )
 
@@ -170,9 +171,16 @@ func runLocked(ctx context.Context, o Options) error {
 		return fmt.Errorf("locking memory for what was wrong: %w", err)
 	}
 	defer closing(o.Logger, "memory of wrong PINs", wrong.Close)
+	apps := applications(profiles)
+	if modules := o.Config.modules(); len(modules) > 0 {
+		var shared *p11.System
+		shared, apps = withModules(system, apps, modules, profiles, rec.register, o.Logger)
+		defer closing(o.Logger, "PKCS#11 modules", shared.Close)
+		system = shared
+	}
 	var b *broker.Broker
 	cards := cardowner.New(cardowner.Config{
-		System: system, Applications: applications(profiles),
+		System: system, Applications: apps,
 		Idle: time.Duration(o.Config.Card.Idle), Hold: o.Config.Card.Hold == "always", Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
 		Logger: o.Logger, Admit: o.admit, Met: rec.register.Seen, Uptime: func() time.Duration { return o.Boot().Since },
 		Inserted: func(ctx context.Context, id token.CardID) error { return b.Inserted(ctx, id) },

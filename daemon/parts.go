@@ -77,7 +77,7 @@ func applications(profiles *cardprofile.Set) []cardowner.Application {
 	return []cardowner.Application{{
 		Name:    name,
 		Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For(name, atr, card) },
-		Open: func(card pcsc.Card, profile token.Profile) token.Token {
+		Open: func(card cardowner.Connection, profile token.Profile) token.Token {
 			return piv.Open(card, piv.FromProfile(profile))
 		},
 	}}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/token/cardprofile"
+	"github.com/inkan-project/inkan/token/p11"
 )
 
 func TestCardProfilesAreForTheApplicationsThatInkandHas(t *testing.T) {
@@ -20,6 +21,7 @@ func TestCardProfilesAreForTheApplicationsThatInkandHas(t *testing.T) {
 	for _, a := range applications(set) {
 		names = append(names, a.Name)
 	}
+	names = append(names, moduleApplication(&p11.Module{}, nil, set, nil).Name)
 	if !slices.Equal(names, cardprofile.Applications()) {
 		t.Errorf("inkand has %q, a card profile may be for %q", names, cardprofile.Applications())
 	}

@@ -37,6 +37,13 @@ func (a Algorithm) Block(public crypto.PublicKey, digest []byte, random io.Reade
 	return nil, NewError(KindAlgorithmMismatch, "algorithm", a.String())
 }
 
+// DigestInfo returns the DER encoding of a DigestInfo with this digest (RFC 8017
+// section 9.2, step 2), for a card that pads it itself. The digest is as long
+// as the hash of a.
+func (a Algorithm) DigestInfo(digest []byte) []byte {
+	return append(digestInfoPrefix(a.Hash), digest...)
+}
+
 // digestInfoPrefix returns the DER encoding of a DigestInfo up to the digest
 // (RFC 8017 section 9.2, note 1).
 func digestInfoPrefix(hash crypto.Hash) []byte {

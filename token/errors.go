@@ -82,6 +82,10 @@ const (
 	KindStateCopied          Kind = "STATE_COPIED"
 	KindDefaultUnlockCode    Kind = "DEFAULT_UNLOCK_CODE"
 	KindUsedElsewhere        Kind = "USED_ELSEWHERE"
+	KindTokenAmbiguous       Kind = "TOKEN_AMBIGUOUS"
+	KindMechanismMissing     Kind = "MECHANISM_MISSING"
+	KindModuleFault          Kind = "MODULE_FAULT"
+	KindModuleUnavailable    Kind = "MODULE_UNAVAILABLE"
 )
 
 // Error is what people will be told: a kind and the values for its text.

@@ -116,6 +116,9 @@ type Identity struct {
 	Serial      string // as people read it
 	Application string // "PIV", …
 	Virtual     bool   // known to be a virtual card
+	// Token is what a PKCS#11 module calls the card: manufacturer, model and
+	// serial number; "" where none was asked.
+	Token string
 }
 
 // Token is one application on one card, seen through an exclusive connection.
@@ -160,6 +163,21 @@ type Token interface {
 	// Sign makes a signature over the digest, at once after Verify where the
 	// key wants a PIN. The caller checks it with [CheckSignature].
 	Sign(ctx context.Context, key Key, algorithm Algorithm, digest []byte) ([]byte, error)
+}
+
+// Beginner is a Token some of whose keys want the PIN once more for each
+// signature, which shows only when it has begun (PKCS#11,
+// CKA_ALWAYS_AUTHENTICATE).
+type Beginner interface {
+	Token
+
+	// Begin begins what Sign ends. again means that the key wants the PIN first:
+	// [Beginner.VerifyAgain], with an attempt of its own.
+	Begin(ctx context.Context, key Key, algorithm Algorithm, digest []byte) (again bool, err error)
+
+	// VerifyAgain redeems an attempt and sends the PIN once for what was begun. It
+	// promises what Verify promises.
+	VerifyAgain(ctx context.Context, pin *PIN, attempt *Attempt) (Verdict, error)
 }
 
 // PINFormat is what a PIN or unlock code of some kind of card can look like. It

@@ -7,6 +7,7 @@ import "fmt"
 type Tries struct {
 	n     uint8
 	known bool
+	fewer bool
 }
 
 // KnownTries returns n tries, at most 15 (one nibble of 63Cx, ISO/IEC 7816-4
@@ -14,6 +15,14 @@ type Tries struct {
 func KnownTries(n int) Tries {
 	return Tries{n: uint8(min(max(n, 0), 15)), known: true}
 }
+
+// FewerTries returns an unknown number of tries of which the card says that
+// some are spent.
+func FewerTries() Tries { return Tries{fewer: true} }
+
+// IsFewer reports whether the card says that some tries are spent, but not how
+// many.
+func (t Tries) IsFewer() bool { return t.fewer }
 
 // Count returns the number and whether it is known.
 func (t Tries) Count() (n int, known bool) { return int(t.n), t.known }

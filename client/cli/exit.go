@@ -105,10 +105,11 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
 		inkanpb.Reason_REASON_READER_IN_USE, inkanpb.Reason_REASON_CARD_DUPLICATE,
-		inkanpb.Reason_REASON_VIRTUAL_REFUSED, inkanpb.Reason_REASON_PCSC_DENIED:
+		inkanpb.Reason_REASON_VIRTUAL_REFUSED, inkanpb.Reason_REASON_PCSC_DENIED,
+		inkanpb.Reason_REASON_TOKEN_AMBIGUOUS, inkanpb.Reason_REASON_MODULE_FAULT, inkanpb.Reason_REASON_MODULE_UNAVAILABLE:
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
-		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,
+		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MECHANISM_MISSING, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,
 		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD:
 		return exitRequest
 	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:

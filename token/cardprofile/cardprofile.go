@@ -28,10 +28,13 @@ var shipped embed.FS
 // PIV is the application of SP 800-73-5.
 const PIV = "PIV"
 
+// PKCS11 is what a PKCS#11 module says of a card.
+const PKCS11 = "PKCS#11"
+
 // Applications returns the names that a profile may have as its application,
 // exactly so: a profile for another one would never be chosen, and whoever
 // wrote it would not be told.
-func Applications() []string { return []string{PIV} }
+func Applications() []string { return []string{PIV, PKCS11} }
 
 // Bounds on a folder of profiles.
 const (
@@ -47,6 +50,7 @@ type profile struct {
 	application string
 	atrs        []pattern
 	cards       []token.CardID
+	onlyByName  bool // chosen by the configuration of a PKCS#11 module alone
 }
 
 // pattern is an ATR in which only the bits of the mask count.
@@ -65,7 +69,7 @@ func (p pattern) matches(atr []byte) bool {
 }
 
 // general reports whether a profile is for all cards of its application.
-func (p *profile) general() bool { return len(p.atrs) == 0 && len(p.cards) == 0 }
+func (p *profile) general() bool { return len(p.atrs) == 0 && len(p.cards) == 0 && !p.onlyByName }
 
 // Set is all profiles. It does not change once made.
 type Set struct{ profiles []*profile }
@@ -209,6 +213,17 @@ func (s *Set) For(application string, atr []byte, card token.CardID) token.Profi
 		return Strictest()
 	}
 	return best.copy()
+}
+
+// Named returns the profile with this name for what PKCS#11 modules know, and
+// whether there is one.
+func (s *Set) Named(name string) (token.Profile, bool) {
+	for _, p := range s.profiles {
+		if p.Name == name && p.application == PKCS11 {
+			return p.copy(), true
+		}
+	}
+	return token.Profile{}, false
 }
 
 // fit says how well a profile fits a card: -1 not at all, 0 as one of its

@@ -25,6 +25,7 @@ type file struct {
 	EmptyVerifySafe bool     `toml:"empty_verify_safe"`
 	ExtendedLength  bool     `toml:"extended_length"`
 	Cards           []string `toml:"cards"`
+	OnlyByName      bool     `toml:"only_by_name"`
 	ATR             []struct {
 		Value string  `toml:"value"`
 		Mask  *string `toml:"mask"`
@@ -65,7 +66,7 @@ func parse(text []byte) (*profile, error) {
 	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&f); err != nil {
 		return nil, errors.New(Explain(err))
 	}
-	p := &profile{application: f.Application}
+	p := &profile{application: f.Application, onlyByName: f.OnlyByName}
 	p.Name, p.Limit, p.UnlockLimit = f.Name, f.Limit, f.UnlockLimit
 	p.EmptyVerifySafe, p.Extended = f.EmptyVerifySafe, f.ExtendedLength
 	for _, step := range []func(*file, *profile) error{checkHead, readMatches, readSecrets, readWords} {
@@ -102,6 +103,8 @@ func checkHead(f *file, _ *profile) error {
 		return fmt.Errorf("application is missing, for example %q", Applications()[0])
 	case !slices.Contains(Applications(), f.Application):
 		return fmt.Errorf("application = %q is not known; known: %s", f.Application, quoted(Applications()))
+	case f.OnlyByName && (f.Application != PKCS11 || len(f.Cards) > 0 || len(f.ATR) > 0):
+		return fmt.Errorf("only_by_name is for application %q, without cards and atr", PKCS11)
 	case f.Limit < 1 || f.Limit > maxLimit:
 		return fmt.Errorf("limit = %d is not within 1 and %d", f.Limit, maxLimit)
 	case f.UnlockLimit < 1 || f.UnlockLimit > maxLimit:

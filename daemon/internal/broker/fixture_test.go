@@ -252,7 +252,7 @@ func (h *house) start(t *testing.T, change func(*broker.Config)) {
 		Applications: []cardowner.Application{{
 			Name:    "PIV",
 			Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For("PIV", atr, card) },
-			Open: func(c pcsc.Card, p token.Profile) token.Token {
+			Open: func(c cardowner.Connection, p token.Profile) token.Token {
 				return resetNoted{piv.Open(c, piv.FromProfile(p)), h.events}
 			},
 		}},

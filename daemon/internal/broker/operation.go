@@ -33,6 +33,9 @@ type operation struct {
 	send   func(context.Context, cardowner.Lease, *entry, *token.Attempt) (token.Verdict, error)
 	// renews means that the person gives a new PIN, too.
 	renews bool
+	// begin begins work whose key may want the secret once more; nil = it does not
+	// begin before it is done.
+	begin func(context.Context, token.Beginner) (again bool, err error)
 	// work is done after the secret was accepted, or at once without one. Its
 	// error is the outcome.
 	work func(context.Context, cardowner.Lease) error
@@ -118,6 +121,9 @@ func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
 	verdict, outcome := token.Verdict{}, error(nil)
 	if op.secret != 0 {
 		verdict, outcome = op.prove(ctx, lease, attempt)
+		if outcome == nil {
+			attempt, verdict, outcome = op.proveAgain(ctx, lease, attempt, verdict)
+		}
 		op.entered.wipe()
 	}
 	if outcome == nil && op.releases { // else what was done cannot be undone

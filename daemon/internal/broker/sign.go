@@ -49,6 +49,9 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 	op := b.operation(caller, card, "sign")
 	if key.PINPolicy != token.PINNever {
 		op.secret, op.send = token.SecretPIN, sendVerify
+		op.begin = func(ctx context.Context, tok token.Beginner) (bool, error) {
+			return tok.Begin(ctx, key, req.Algorithm, req.Digest)
+		}
 	}
 	op.releases = true
 	op.prompt.KeyLabel, op.prompt.DocumentCount = key.Label, 1

@@ -71,7 +71,7 @@ func newCounter(t *testing.T) *counter {
 		Applications: []cardowner.Application{{
 			Name:    "PIV",
 			Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For("PIV", atr, card) },
-			Open:    func(c pcsc.Card, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
+			Open:    func(c cardowner.Connection, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
 		}},
 		Idle: idle, Retry: time.Second, CommandTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 		Met: func(_ context.Context, id token.Identity, _ []token.Key) error { c.card = id.Card; return nil },

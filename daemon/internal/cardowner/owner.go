@@ -25,8 +25,10 @@ type Application struct {
 	// Profile returns the card profile of a card with this ATR and identity;
 	// the identity is "" until the card has told it.
 	Profile func(atr []byte, card token.CardID) token.Profile
+	// Takes reports whether a card in this reader can be one; nil = any can.
+	Takes func(pcsc.Card) bool
 	// Open speaks to the application over an exclusive connection.
-	Open func(pcsc.Card, token.Profile) token.Token
+	Open func(Connection, token.Profile) token.Token
 }
 
 // Config is what an Owner needs.

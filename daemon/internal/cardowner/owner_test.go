@@ -56,7 +56,7 @@ func startAdmitting(t *testing.T, system pcsc.System, timeout time.Duration, hol
 		Applications: []cardowner.Application{{
 			Name:    "PIV",
 			Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For("PIV", atr, card) },
-			Open:    func(c pcsc.Card, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
+			Open:    func(c cardowner.Connection, p token.Profile) token.Token { return piv.Open(c, piv.FromProfile(p)) },
 		}},
 		Idle: idle, Hold: hold, Retry: time.Second, CommandTimeout: timeout, Logger: slog.New(slog.DiscardHandler),
 		Admit: admit,

@@ -40,6 +40,9 @@ func (r *reader) probe(ctx context.Context) (*Card, error) {
 		if err := r.connect(ctx); err != nil {
 			return nil, err
 		}
+		if app.Takes != nil && !app.Takes(r.conn) {
+			continue
+		}
 		r.clean = false
 		tok, id, profile, err := r.identify(ctx, app)
 		if errors.Is(err, token.ErrNotMine) {
@@ -92,7 +95,7 @@ func (r *reader) identify(ctx context.Context, app Application) (token.Token, to
 
 // open speaks to an application within the time that each command has.
 func (r *reader) open(app Application, profile token.Profile) token.Token {
-	return app.Open(bounded{r.conn, r.bounded, r.may}, profile)
+	return app.Open(Connection{r.conn, r.bounded, r.may}, profile)
 }
 
 // admit refuses cards that the configuration does not want.

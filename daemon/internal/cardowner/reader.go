@@ -325,16 +325,17 @@ func (r *reader) may() error {
 	return r.owner.alone(r.using)
 }
 
-// bounded gives each command its own time; the caller's patience ended when
-// the transaction began, and only the end of the service counts.
-type bounded struct {
+// Connection is a card to which each command has its own time; the caller's
+// patience ended when the transaction began, and only the end of the service
+// counts.
+type Connection struct {
 	pcsc.Card
 	within func(context.Context) (context.Context, context.CancelFunc)
 	may    func() error
 }
 
 // Transmit implements pcsc.Card.
-func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+func (b Connection) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if err := b.may(); err != nil {
 		return nil, err
 	}
@@ -345,6 +346,13 @@ func (b bounded) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		sent(command)
 	}
 	return answer, err
+}
+
+// Within bounds what is done with the card otherwise than by a command, and
+// says why nothing may be done any more.
+func (b Connection) Within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	bounded, cancel := b.within(ctx)
+	return bounded, cancel, b.may()
 }
 
 // sent marks the moment at which the card has a command that matters: it has a

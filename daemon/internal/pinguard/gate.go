@@ -170,7 +170,7 @@ func believe(c count, acc Account) Belief {
 		b.State = token.CardLocked
 	case b.Held != 0:
 		b.State = token.CardHeld
-	case b.Left <= lowTries:
+	case b.Left <= lowTries, acc.OnCard.IsFewer():
 		b.State = token.CardLow
 	default:
 		b.State = token.CardReady

@@ -21,7 +21,10 @@ func (c Card) seen(identity token.Identity, keys []token.Key, now time.Time) Car
 	next := Card{
 		ID: identity.Card, Serial: identity.Serial, Application: identity.Application,
 		Virtual: identity.Virtual, FirstSeen: c.FirstSeen, LastSeen: now,
-		Company: c.Company, Keys: slices.Clone(c.Keys),
+		Company: c.Company, Keys: slices.Clone(c.Keys), Token: identity.Token,
+	}
+	if next.Token == "" {
+		next.Token = c.Token // seen without the module this time
 	}
 	if next.FirstSeen.IsZero() {
 		next.FirstSeen = now
@@ -51,7 +54,7 @@ func (c Card) news(before Card) bool {
 	age := c.LastSeen.Sub(before.LastSeen).Abs() // a clock may have been set back
 	return age >= lastSeenStep ||
 		c.Serial != before.Serial || c.Application != before.Application ||
-		c.Virtual != before.Virtual || c.Company != before.Company ||
+		c.Virtual != before.Virtual || c.Token != before.Token || c.Company != before.Company ||
 		!slices.EqualFunc(c.Keys, before.Keys, Key.equal)
 }
 

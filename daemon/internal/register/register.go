@@ -26,6 +26,7 @@ type Card struct {
 	Serial      string // as people read it
 	Application string // "PIV", …
 	Virtual     bool   // known to be a virtual card
+	Token       string // what a PKCS#11 module calls it: manufacturer, model, serial; "" = none was asked
 	FirstSeen   time.Time
 	LastSeen    time.Time // to within a day: see [Register.Seen]
 	Company     string    // organization in the newest certificate that names one
@@ -71,8 +72,9 @@ type Register struct {
 	now     func() time.Time
 	mu      sync.Mutex // held from reading a card to saving it
 
-	keysMu sync.Mutex                // guards keys
+	keysMu sync.Mutex                // guards what follows
 	keys   map[token.KeyID]token.Key // those read since they were last saved
+	tokens map[string]token.CardID   // cards by Token; nil = not read since they were last saved
 }
 
 // Open returns the register in a storage.
@@ -119,7 +121,28 @@ func (r *Register) Seen(ctx context.Context, identity token.Identity, keys []tok
 	r.keysMu.Lock()
 	defer r.keysMu.Unlock()
 	clear(r.keys)
+	r.tokens = nil
 	return nil
+}
+
+// Bound returns the card that was seen as this token of a PKCS#11 module, or ""
+// if none was: both ways to a card share one identity.
+func (r *Register) Bound(ctx context.Context, ref string) (token.CardID, error) {
+	r.keysMu.Lock()
+	defer r.keysMu.Unlock()
+	if r.tokens == nil {
+		cards, err := r.storage.Cards(ctx)
+		if err != nil {
+			return "", fmt.Errorf("reading the register: %w", err)
+		}
+		r.tokens = map[string]token.CardID{}
+		for _, c := range cards {
+			if _, taken := r.tokens[c.Token]; !taken && c.Token != "" {
+				r.tokens[c.Token] = c.ID
+			}
+		}
+	}
+	return r.tokens[ref], nil
 }
 
 // Key returns a registered key with its public key, and whether there is one.

@@ -118,7 +118,7 @@ func checkVersion(version int64) error {
 		return damaged("it was made by a newer inkand: its version is %d, this one knows %d", version, schemaVersion)
 	}
 	if version != schemaVersion {
-		return damaged("its version is %d, which never was", version)
+		return damaged("its version is %d: it was made before the first release, or never by inkand", version)
 	}
 	return nil
 }

@@ -24,14 +24,14 @@ type Register struct {
 }
 
 const (
-	cardColumns = "SELECT id, serial, application, virtual, first_seen, last_seen, company, hash FROM card "
+	cardColumns = "SELECT id, serial, application, virtual, first_seen, last_seen, company, token, hash FROM card "
 	keyColumns  = "SELECT id, card, slot, label, spki, certificate, pin_policy, hash FROM card_key "
 
-	saveCard = `INSERT INTO card (id, serial, application, virtual, first_seen, last_seen, company, hash)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+	saveCard = `INSERT INTO card (id, serial, application, virtual, first_seen, last_seen, company, token, hash)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET serial = excluded.serial, application = excluded.application,
 		virtual = excluded.virtual, first_seen = excluded.first_seen, last_seen = excluded.last_seen,
-		company = excluded.company, hash = excluded.hash`
+		company = excluded.company, token = excluded.token, hash = excluded.hash`
 	saveKey = `INSERT INTO card_key (id, card, slot, label, spki, certificate, pin_policy, hash)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET card = excluded.card, slot = excluded.slot, label = excluded.label,
@@ -66,7 +66,7 @@ func (r *Register) Save(ctx context.Context, c register.Card) error {
 func (w *writer) save(ctx context.Context, tx *sql.Tx, c register.Card) error {
 	hash := cardHash(c)
 	if _, err := tx.StmtContext(ctx, w.saveCard).ExecContext(ctx, string(c.ID), c.Serial, c.Application, c.Virtual,
-		c.FirstSeen.UnixNano(), c.LastSeen.UnixNano(), c.Company, hash[:]); err != nil {
+		c.FirstSeen.UnixNano(), c.LastSeen.UnixNano(), c.Company, c.Token, hash[:]); err != nil {
 		return err
 	}
 	saveKey := tx.StmtContext(ctx, w.saveKey)
@@ -118,7 +118,7 @@ func (r *Register) read(ctx context.Context, statement *sql.Stmt, args ...any) (
 func scanCard(s scanner) (c register.Card, err error) {
 	var first, last int64
 	var hash []byte
-	if err := s.Scan((*string)(&c.ID), &c.Serial, &c.Application, &c.Virtual, &first, &last, &c.Company, &hash); err != nil {
+	if err := s.Scan((*string)(&c.ID), &c.Serial, &c.Application, &c.Virtual, &first, &last, &c.Company, &c.Token, &hash); err != nil {
 		return c, err
 	}
 	c.FirstSeen, c.LastSeen = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
@@ -147,8 +147,8 @@ func cardHash(c register.Card) [32]byte {
 	if c.Virtual {
 		virtual = "virtual card"
 	}
-	return contentHash("inkan register card v1", string(c.ID), c.Serial, c.Application, virtual,
-		c.FirstSeen.UTC().Format(time.RFC3339Nano), c.LastSeen.UTC().Format(time.RFC3339Nano), c.Company)
+	return contentHash("inkan register card v2", string(c.ID), c.Serial, c.Application, virtual,
+		c.FirstSeen.UTC().Format(time.RFC3339Nano), c.LastSeen.UTC().Format(time.RFC3339Nano), c.Company, c.Token)
 }
 
 // keyHash is over the content of a row of table card_key.

@@ -1,7 +1,7 @@
 package store
 
 // schemaVersion is PRAGMA user_version. A higher one is refused.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // schema makes all tables. Nothing in the program deletes a row of any.
 //
@@ -30,6 +30,7 @@ CREATE TABLE card (
 	first_seen INTEGER NOT NULL,
 	last_seen INTEGER NOT NULL,
 	company TEXT NOT NULL,
+	token TEXT NOT NULL,
 	hash BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -134,6 +134,9 @@ const (
 	Reason_REASON_CARD_NOT_STOPPED Reason = 2021
 	// Acknowledge of a card that needs none. Metadata: card.
 	Reason_REASON_CARD_NOT_HELD Reason = 2022
+	// Several tokens of a PKCS#11 module are in this reader: it is not known which
+	// PIN is meant. Metadata: module, count.
+	Reason_REASON_TOKEN_AMBIGUOUS Reason = 2023
 	// A field of the request breaks its rule.
 	Reason_REASON_REQUEST_INVALID Reason = 3001
 	// The digest's length is not that of the hash.
@@ -144,6 +147,8 @@ const (
 	Reason_REASON_ALGORITHM_MISMATCH Reason = 3004
 	// The message is larger than the service takes.
 	Reason_REASON_MESSAGE_TOO_LARGE Reason = 3005
+	// The module has no mechanism that takes a digest. Metadata: algorithm, module.
+	Reason_REASON_MECHANISM_MISSING Reason = 3006
 	// The caller may not do this.
 	Reason_REASON_CALLER_NOT_ALLOWED Reason = 4001
 	// The program that called has ended, or cannot be told for certain.
@@ -176,6 +181,11 @@ const (
 	Reason_REASON_SOCKET_NOT_USABLE Reason = 5014
 	// A notice, not a refusal: the state directory is a copy. Every card is held.
 	Reason_REASON_STATE_COPIED Reason = 5015
+	// The vendor's PKCS#11 module crashed or talks nonsense. Metadata: module,
+	// detail.
+	Reason_REASON_MODULE_FAULT Reason = 5016
+	// The module cannot be loaded, or not yet again. Metadata: module, detail.
+	Reason_REASON_MODULE_UNAVAILABLE Reason = 5017
 	// A warning, not a refusal: the signature was made although nobody could
 	// say whether the certificate is revoked.
 	Reason_REASON_REVOCATION_UNKNOWN Reason = 6001
@@ -233,11 +243,13 @@ var (
 		2020: "REASON_CARD_NOT_REGISTERED",
 		2021: "REASON_CARD_NOT_STOPPED",
 		2022: "REASON_CARD_NOT_HELD",
+		2023: "REASON_TOKEN_AMBIGUOUS",
 		3001: "REASON_REQUEST_INVALID",
 		3002: "REASON_DIGEST_LENGTH",
 		3003: "REASON_ALGORITHM_REFUSED",
 		3004: "REASON_ALGORITHM_MISMATCH",
 		3005: "REASON_MESSAGE_TOO_LARGE",
+		3006: "REASON_MECHANISM_MISSING",
 		4001: "REASON_CALLER_NOT_ALLOWED",
 		4002: "REASON_CALLER_GONE",
 		5001: "REASON_AUDIT_UNAVAILABLE",
@@ -254,6 +266,8 @@ var (
 		5013: "REASON_SOCKET_IN_USE",
 		5014: "REASON_SOCKET_NOT_USABLE",
 		5015: "REASON_STATE_COPIED",
+		5016: "REASON_MODULE_FAULT",
+		5017: "REASON_MODULE_UNAVAILABLE",
 		6001: "REASON_REVOCATION_UNKNOWN",
 		6002: "REASON_DEFAULT_UNLOCK_CODE",
 		6003: "REASON_USED_ELSEWHERE",
@@ -304,11 +318,13 @@ var (
 		"REASON_CARD_NOT_REGISTERED":     2020,
 		"REASON_CARD_NOT_STOPPED":        2021,
 		"REASON_CARD_NOT_HELD":           2022,
+		"REASON_TOKEN_AMBIGUOUS":         2023,
 		"REASON_REQUEST_INVALID":         3001,
 		"REASON_DIGEST_LENGTH":           3002,
 		"REASON_ALGORITHM_REFUSED":       3003,
 		"REASON_ALGORITHM_MISMATCH":      3004,
 		"REASON_MESSAGE_TOO_LARGE":       3005,
+		"REASON_MECHANISM_MISSING":       3006,
 		"REASON_CALLER_NOT_ALLOWED":      4001,
 		"REASON_CALLER_GONE":             4002,
 		"REASON_AUDIT_UNAVAILABLE":       5001,
@@ -325,6 +341,8 @@ var (
 		"REASON_SOCKET_IN_USE":           5013,
 		"REASON_SOCKET_NOT_USABLE":       5014,
 		"REASON_STATE_COPIED":            5015,
+		"REASON_MODULE_FAULT":            5016,
+		"REASON_MODULE_UNAVAILABLE":      5017,
 		"REASON_REVOCATION_UNKNOWN":      6001,
 		"REASON_DEFAULT_UNLOCK_CODE":     6002,
 		"REASON_USED_ELSEWHERE":          6003,
@@ -471,7 +489,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xed\xd8\x01\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xf8\xe6\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
@@ -525,12 +543,14 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x18REASON_CARD_STOPPED_HERE\x10\xe3\x0f\x1a\xf1\x03\xba\xeb\x18\xec\x03\b\t\x12\\The card {card} is stopped on this PC: it was reported lost. Nothing is signed with it here.\x1avIf it was found, ask the administrator of this PC to lift the stop with a reason. Tell the registry about a lost card.\"tICカード {card} は、このPCで使用停止になっています(紛失の届出)。署名はできません。*\x9b\x01見つかった場合は、このPCの管理者に理由を添えて解除を依頼してください。紛失時は登記所への届出も必要です。\x12\x82\x02\n" +
 	"\x1aREASON_CARD_NOT_REGISTERED\x10\xe4\x0f\x1a\xe0\x01\xba\xeb\x18\xdb\x01\b\x05\x12*The card {card} was never seen on this PC.\x1a%List the cards with: inkan card list.\"KICカード {card} は、このPCで使われたことがありません。*7inkan card list で一覧を確認してください。\x12\xb5\x02\n" +
 	"\x17REASON_CARD_NOT_STOPPED\x10\xe5\x0f\x1a\x96\x02\xba\xeb\x18\x91\x02\b\t\x12?The card {card} is not stopped on this PC. Nothing was changed.\x1a%List the cards with: inkan card list.\"lICカード {card} は、このPCで使用停止になっていません。何も変更していません。*7inkan card list で一覧を確認してください。\x12\x88\x02\n" +
-	"\x14REASON_CARD_NOT_HELD\x10\xe6\x0f\x1a\xec\x01\xba\xeb\x18\xe7\x01\b\t\x12NThe card {card} is not held and needs no acknowledgement. Nothing was changed.\x1a\x13Look at the status.\"XICカード {card} は保留中ではありません。何も変更していません。*$状態を確認してください。\x12\xa1\x02\n" +
+	"\x14REASON_CARD_NOT_HELD\x10\xe6\x0f\x1a\xec\x01\xba\xeb\x18\xe7\x01\b\t\x12NThe card {card} is not held and needs no acknowledgement. Nothing was changed.\x1a\x13Look at the status.\"XICカード {card} は保留中ではありません。何も変更していません。*$状態を確認してください。\x12\xd8\x03\n" +
+	"\x16REASON_TOKEN_AMBIGUOUS\x10\xe7\x0f\x1a\xba\x03\xba\xeb\x18\xb5\x03\b\t\x12MPKCS#11 module {module} shows {count} tokens in this reader. No PIN was sent.\x1abSay in inkand's configuration which one is meant: token.label in the pkcs11 section of the module.\"\x8f\x01PKCS#11モジュール {module} はこのリーダに {count} 個のトークンを示しています。暗証番号は送っていません。*linkandの設定の pkcs11 の項に token.label を書き、使うトークンを指定してください。\x12\xa1\x02\n" +
 	"\x16REASON_REQUEST_INVALID\x10\xb9\x17\x1a\x83\x02\xba\xeb\x18\xfe\x01\b\x03\x12#The request is not valid: {detail}.\x1aFCorrect the request; the API description names the rule of each field.\"7要求の内容が正しくありません({detail})。*T要求を直してください。各項目の規則はAPIの説明にあります。\x12\x99\x03\n" +
 	"\x14REASON_DIGEST_LENGTH\x10\xba\x17\x1a\xfd\x02\xba\xeb\x18\xf8\x02\b\x03\x12KThe digest has {got} bytes, but {algorithm} needs {want}. No try was spent.\x1a9Hash the document with the hash that the algorithm names.\"\x86\x01ダイジェストが{got}バイトです。{algorithm} では{want}バイトが必要です。残り回数は減っていません。*cアルゴリズムが示すハッシュで文書のダイジェストを計算してください。\x12\xdd\x02\n" +
 	"\x18REASON_ALGORITHM_REFUSED\x10\xbb\x17\x1a\xbd\x02\xba\xeb\x18\xb8\x02\b\x03\x12S{algorithm} is not used for signing: SHA-1 and MD5 can be forged. No try was spent.\x1a Use SHA-256, SHA-384 or SHA-512.\"v{algorithm} は署名に使えません(SHA-1とMD5は偽造できるため)。残り回数は減っていません。*ESHA-256、SHA-384、SHA-512のいずれかを使ってください。\x12\xd2\x02\n" +
 	"\x19REASON_ALGORITHM_MISMATCH\x10\xbc\x17\x1a\xb1\x02\xba\xeb\x18\xac\x02\b\x03\x12D{algorithm} does not fit a key of type {key_type}. No try was spent.\x1a6Use an algorithm that the key list names for this key.\"`{algorithm} は {key_type} の鍵では使えません。残り回数は減っていません。*H鍵の一覧に示されたアルゴリズムを使ってください。\x12\x99\x02\n" +
-	"\x18REASON_MESSAGE_TOO_LARGE\x10\xbd\x17\x1a\xf9\x01\xba\xeb\x18\xf4\x01\b\b\x126The message is larger than the service takes (64 KiB).\x1a2Send the digest of the document, not the document.\"4メッセージが大きすぎます(上限64KiB)。*N文書そのものではなく、ダイジェストを送ってください。\x12\xd2\x02\n" +
+	"\x18REASON_MESSAGE_TOO_LARGE\x10\xbd\x17\x1a\xf9\x01\xba\xeb\x18\xf4\x01\b\b\x126The message is larger than the service takes (64 KiB).\x1a2Send the digest of the document, not the document.\"4メッセージが大きすぎます(上限64KiB)。*N文書そのものではなく、ダイジェストを送ってください。\x12\x89\x04\n" +
+	"\x18REASON_MECHANISM_MISSING\x10\xbe\x17\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\t\x12_The card cannot make {algorithm}: PKCS#11 module {module} has no mechanism that signs a digest.\x1aSUse another algorithm of the key list, or ask the card's vendor for a newer module.\"\x96\x01このカードでは {algorithm} を使えません。PKCS#11モジュール {module} にダイジェストへ署名する機能がありません。*\x90\x01鍵の一覧にある別のアルゴリズムを使うか、カードの提供元に新しいモジュールを問い合わせてください。\x12\xd2\x02\n" +
 	"\x19REASON_CALLER_NOT_ALLOWED\x10\xa1\x1f\x1a\xb1\x02\xba\xeb\x18\xac\x02\b\a\x12%User {uid} may not do this: {detail}.\x1aFAsk the administrator of this PC; members of the group inkan may sign.\"Mユーザ {uid} にはこの操作が許可されていません({detail})。*jこのPCの管理者に相談してください。inkanグループのメンバーは署名できます。\x12\x82\x02\n" +
 	"\x12REASON_CALLER_GONE\x10\xa2\x1f\x1a\xe8\x01\xba\xeb\x18\xe3\x01\b\a\x127The program that asked has ended. Nothing was released.\x1a\x18Start the program again.\"W要求したプログラムは終了しています。結果は渡していません。*3プログラムを起動し直してください。\x12\xab\x02\n" +
 	"\x18REASON_AUDIT_UNAVAILABLE\x10\x89'\x1a\x8b\x02\xba\xeb\x18\x86\x02\b\t\x120The log cannot be written, so nothing is signed.\x1a?Make room on the disk, look at its health, then restart inkand.\"9記録を書き込めないため、署名しません。*Tディスクの空きと状態を確認し、inkandを再起動してください。\x12\xef\x02\n" +
@@ -547,7 +567,9 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x11REASON_CALL_ENDED\x10\x94'\x1a\x85\x03\xba\xeb\x18\x80\x03\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。\x12\xdb\x02\n" +
 	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。\x12\xaa\x03\n" +
 	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\x8a\x03\xba\xeb\x18\x85\x03\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。\x12\x88\x04\n" +
-	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xed\x03\xba\xeb\x18\xe8\x03\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。\x12\xd0\x02\n" +
+	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xed\x03\xba\xeb\x18\xe8\x03\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。\x12\xbb\x03\n" +
+	"\x13REASON_MODULE_FAULT\x10\x98'\x1a\xa0\x03\xba\xeb\x18\x9b\x03\b\r\x12HPKCS#11 module {module} failed: {detail}. It is started again by itself.\x1aYTry again. If it happens again, look into inkand's log and tell the vendor of the module.\"]PKCS#11モジュール {module} が異常です({detail})。自動で起動し直します。*\x92\x01もう一度試してください。繰り返す場合は inkand のログを確認し、モジュールの提供元に連絡してください。\x12\xe3\x02\n" +
+	"\x19REASON_MODULE_UNAVAILABLE\x10\x99'\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x123PKCS#11 module {module} is not available: {detail}.\x1aUCheck path, environment and writable folders of the module in inkand's configuration.\"?PKCS#11モジュール {module} を使えません({detail})。*linkandの設定にあるモジュールのパス、環境変数、書込み先を確認してください。\x12\xd0\x02\n" +
 	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。\x12\xbb\x03\n" +
 	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\x99\x03\xba\xeb\x18\x94\x03\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。\x12\xe6\x03\n" +
 	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xc9\x03\xba\xeb\x18\xc4\x03\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。\"\x06\b\x8f'\x10\x8f'*\x18REASON_NO_READER_BACKEND:W\n" +

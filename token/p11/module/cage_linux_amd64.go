@@ -1,0 +1,10 @@
+package module
+
+import "golang.org/x/sys/unix"
+
+// The architecture, and the first number of x32, which has others for the same
+// calls (seccomp(2), "x32").
+const (
+	auditArch      = unix.AUDIT_ARCH_X86_64
+	foreignNumbers = 0x40000000
+)

@@ -1,0 +1,9 @@
+package module
+
+import "golang.org/x/sys/unix"
+
+// The architecture; it has no second set of numbers.
+const (
+	auditArch      = unix.AUDIT_ARCH_AARCH64
+	foreignNumbers = 0x80000000
+)
