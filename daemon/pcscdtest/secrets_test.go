@@ -1,6 +1,7 @@
 package pcscdtest_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -171,6 +172,7 @@ type holder struct {
 	card    card
 	reader  *pcsctest.Reader
 	id      string
+	slot    string // of the key in 9A, as inkand calls it
 
 	looker    *client.Client // gives no PINs
 	read      uint64         // sequence of the newest record that was counted
@@ -229,7 +231,7 @@ func (h *holder) readLog() {
 		h.t.Fatalf("the log went on from %d to %d without being read", h.read, newest[0].GetSequence())
 	}
 	for _, rec := range newest {
-		if rec.GetSequence() > h.read && rec.GetCardId() == h.id && rec.GetKind() == inkanpb.RecordKind_RECORD_KIND_INTENT {
+		if rec.GetSequence() > h.read && rec.GetCardId() == h.id && isDebit(rec) {
 			h.debits++
 		}
 	}
@@ -312,7 +314,7 @@ func (h *holder) unlock() {
 	if truth := h.card.truth(h.t); truth.UnlockVerifies != 2 || truth.Replaced != 2 {
 		h.t.Errorf("the card saw %d unlock codes and replaced %d secrets, want 2 and 2", truth.UnlockVerifies, truth.Replaced)
 	}
-	key := h.b.key(h.id, "9a")
+	key := h.b.key(h.id, cmp.Or(h.slot, "9a"))
 	if _, err := sign(h.t.Context(), h.typing(knows{pin: thirdPIN}), key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256); err != nil {
 		h.t.Errorf("Sign with the PIN that the unlock gave: %v", err)
 	}

@@ -41,6 +41,7 @@ type bench struct {
 type config struct {
 	memory  string // pin.memory
 	program bool   // pin.program_source
+	more    string // behind all else
 }
 
 func newBench(t *testing.T) *bench {
@@ -121,7 +122,7 @@ func (b *bench) serve(program, cardID string, c config) {
 	if c.memory != "" {
 		text += fmt.Sprintf("memory = %q\n", c.memory)
 	}
-	text += "[card]\nidle = \"300ms\"\n"
+	text += "[card]\nidle = \"300ms\"\n" + c.more
 	b.check(os.WriteFile(b.path("inkan.toml"), []byte(text), 0o600))
 	cmd := b.pcscd.Command(context.WithoutCancel(b.Context()), "sh", "-c", `ulimit -c unlimited; exec "$@"`, "sh",
 		program, "serve", "--config", b.path("inkan.toml"), "--ready-fd", "3", "--verbose")

@@ -50,6 +50,10 @@ const (
 	lostAnswer       // it does, and the process ends before it says so
 )
 
+// pcscSocket names another socket of pcscd to libpcsclite, ours and the
+// module's.
+const pcscSocket = "PCSCLITE_CSOCK_NAME"
+
 // start starts this very program anew, with nothing of ours but one socket. It
 // holds no module yet.
 func start() (*child, error) {
@@ -61,6 +65,9 @@ func start() (*child, error) {
 	defer func() { _ = end.Close() }()
 	cmd := exec.Command("/proc/self/exe", module.Verb) //nolint:gosec // our own program and word
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	if socket, ok := os.LookupEnv(pcscSocket); ok {
+		cmd.Env = append(cmd.Env, pcscSocket+"="+socket)
+	}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{end} // becomes module.Socket
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

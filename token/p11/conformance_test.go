@@ -2,6 +2,7 @@ package p11_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -57,8 +58,9 @@ func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
-// connect waits for the slot with a token and connects to it.
-func connect(t *testing.T, s *p11.System) pcsc.Card {
+// connect waits for a card in a reader with this beginning of a name and
+// connects to it.
+func connect(t *testing.T, s *p11.System, reader string) pcsc.Card {
 	t.Helper()
 	var known []pcsc.ReaderState
 	for {
@@ -67,10 +69,14 @@ func connect(t *testing.T, s *p11.System) pcsc.Card {
 			t.Fatal(err)
 		}
 		for _, r := range states {
-			if !r.Present {
+			if !r.Present || !strings.HasPrefix(r.Name, reader) {
 				continue
 			}
 			card, err := s.Connect(t.Context(), r.Name)
+			if errors.Is(err, pcsc.ErrRemoved) { // pcscd has not powered it yet
+				states = nil
+				break
+			}
 			if err != nil {
 				t.Fatalf("connecting to %s: %v", r.Name, err)
 			}
@@ -111,7 +117,7 @@ func TestSoftHSMPassesTheSuite(t *testing.T) {
 		d := &desk{}
 		s := p11.NewLossy(virtual.New(virtual.Options{}), []*p11.Module{m}, logger(t), d.asked)
 		t.Cleanup(func() { _ = s.Close() })
-		d.card = connect(t, s)
+		d.card = connect(t, s, m.Name)
 		return tokentest.Card{
 			Open:     func() token.Token { return open(t, d.card, m) },
 			Reset:    func(ctx context.Context) error { return d.card.Reset(ctx) },

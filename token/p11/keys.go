@@ -107,8 +107,11 @@ func (t *Token) key(c candidate, objects []frame.Object) (token.Key, error) {
 		}
 		id = o.ID
 		decryptOnly = decryptOnly || o.NoSign
-		if o.Always {
+		switch {
+		case o.Always:
 			policy = token.PINAlways
+		case o.Class == classPrivateKey: // nobody is logged in, and it can be seen
+			policy = token.PINNever
 		}
 	}
 	var der []byte

@@ -131,8 +131,13 @@ func (t *Token) back(ctx context.Context) error {
 
 // direct asks the applications that need no module who the card is.
 func (t *Token) direct(ctx context.Context) (token.Identity, error) {
-	if !t.card.isDirect() {
+	if t.card.Slot() != nil || len(t.options.Direct) == 0 {
 		return token.Identity{}, nil
+	}
+	if !t.card.isDirect() { // asked once more: the module has the card
+		if err := t.back(ctx); err != nil {
+			return token.Identity{}, err
+		}
 	}
 	for _, open := range t.options.Direct {
 		id, err := open().Identify(ctx)

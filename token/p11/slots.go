@@ -173,10 +173,11 @@ type patience struct {
 	told     bool
 }
 
-// waits are the times before a module that failed is started again; the last
+// waits are the times before a module that failed so often in a row is started
+// again: at once at first, for somebody waits for a signature; the last
 // one holds for all that follow.
 func waits() []time.Duration {
-	return []time.Duration{0, time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute}
+	return []time.Duration{0, 0, time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute}
 }
 
 // waitFor returns how long to wait before a module is started.

@@ -174,7 +174,7 @@ func checkTriesAreFree(t *testing.T, s *session) {
 		t.Error("after the right PIN the card does not take it for proved")
 	}
 	for _, key := range s.ofPolicy(s.keys(tok), token.PINOnce) {
-		if !s.signs(tok, key) {
+		if !s.signsWith(tok, key) {
 			t.Errorf("%s does not sign any more after asking for the tries", key.Slot)
 		}
 	}

@@ -1,6 +1,7 @@
 package tokentest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/inkan-project/inkan/token"
@@ -20,7 +21,7 @@ func (s *session) ofPolicy(keys []token.Key, policies ...token.PINPolicy) []toke
 	var found []token.Key
 	for _, k := range keys {
 		for _, p := range policies {
-			if k.PINPolicy == p {
+			if k.PINPolicy == p && !slices.Contains(s.Unguarded, k.Slot) {
 				found = append(found, k)
 			}
 		}
@@ -39,6 +40,10 @@ func checkEveryAlgorithm(t *testing.T, s *session) {
 			if key.PINPolicy != token.PINNever {
 				s.verify(tok, identity.Card, s.PIN, token.VerdictOK)
 			}
+			if err := s.again(tok, key, a); err != nil {
+				t.Errorf("%s with %v: beginning: %v", key.Slot, a, err)
+				continue
+			}
 			signature, err := tok.Sign(t.Context(), key, a, digestFor(a))
 			if err != nil {
 				t.Errorf("%s with %v: %v", key.Slot, a, err)
@@ -49,6 +54,38 @@ func checkEveryAlgorithm(t *testing.T, s *session) {
 			}
 		}
 	}
+}
+
+// again gives the PIN once more where the key wants it for each signature and
+// says so when it has begun.
+func (s *session) again(tok token.Token, key token.Key, a token.Algorithm) error {
+	s.Helper()
+	b, ok := tok.(token.Beginner)
+	if !ok {
+		return nil
+	}
+	wanted, err := b.Begin(s.Context(), key, a, digestFor(a))
+	if err != nil || !wanted {
+		return err
+	}
+	sent := s.Commands()
+	verdict, err := b.VerifyAgain(s.Context(), PIN(s, s.PIN), s.attempt(key.Card))
+	if err != nil || verdict.Kind != token.VerdictOK {
+		s.Errorf("%s: VerifyAgain gives %q (cause %v), %v", key.Slot, verdict.Kind, verdict.Cause, err)
+	}
+	if n := s.Commands() - sent; n != 1 {
+		s.Errorf("%s: VerifyAgain took %d commands, want 1", key.Slot, n)
+	}
+	return nil
+}
+
+// signsWith is signs, with the PIN once more where the key wants it.
+func (s *session) signsWith(tok token.Token, key token.Key) bool {
+	s.Helper()
+	if s.again(tok, key, token.Algorithms(key.Public)[0]) != nil {
+		return false
+	}
+	return s.signs(tok, key)
 }
 
 // signs reports whether the key signs now. An error must be a [*token.Error]:
@@ -90,7 +127,7 @@ func checkPINAlways(t *testing.T, s *session) {
 		tok, _ = s.begin()
 		for range 2 {
 			s.verify(tok, identity.Card, s.PIN, token.VerdictOK)
-			if !s.signs(tok, key) {
+			if !s.signsWith(tok, key) {
 				t.Errorf("%s did not sign after its PIN", key.Slot)
 			}
 			if s.signs(tok, key) {

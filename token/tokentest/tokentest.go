@@ -44,6 +44,9 @@ type Card struct {
 	NeverLocks bool
 	// TriesReadable says that Tries is free and gives a number.
 	TriesReadable bool
+	// Unguarded are the places of keys that sign without a PIN although the token
+	// does not say so.
+	Unguarded []string
 	// Slots are the places of the keys, in the order of Keys.
 	Slots []string
 }

@@ -96,6 +96,7 @@ type process struct {
 	pins      *pinpage.Source
 	session   pkcs11.SessionHandle
 	isOpen    bool // session is one
+	openSC    openSC
 	slot      uint
 	loggedIn  bool
 }
@@ -173,6 +174,9 @@ func (p *process) load(l *frame.Load) frame.Answer {
 	if err := environment(l.Environment); err != nil {
 		return failed("", err)
 	}
+	if p.openSC, err = newOpenSC(); err != nil {
+		return failed("", err)
+	}
 	missing, err := cage(l.Writable)
 	if err != nil {
 		return failed("", err)
@@ -190,6 +194,7 @@ func (p *process) load(l *frame.Load) frame.Answer {
 	if err != nil {
 		return failed("C_GetInfo", err)
 	}
+	p.openSC.is = strings.HasPrefix(info.ManufacturerID, "OpenSC")
 	return frame.Answer{Info: &frame.Info{
 		Manufacturer: Clean(info.ManufacturerID), Description: Clean(info.LibraryDescription),
 		Version:    fmt.Sprintf("%d.%d", info.LibraryVersion.Major, info.LibraryVersion.Minor),
@@ -197,20 +202,7 @@ func (p *process) load(l *frame.Load) frame.Answer {
 	}}
 }
 
-// openSC keeps OpenSC's module from keeping PINs, from writing what it sends to
-// cards, and from sharing a login (opensc.conf, "PIN caching" and "lock_login");
-// an unlock code is its C_Login as CKU_SO.
-const openSC = `app default {
-	debug = 0;
-	framework pkcs15 { use_pin_caching = false; use_file_caching = no; }
-}
-app opensc-pkcs11 {
-	pkcs11 { user_pin_unblock_style = init_pin_in_so_session; lock_login = false; }
-}
-`
-
-// environment sets what the module reads from it. Modules of OpenSC are told
-// what openSC says, by a file that nobody else has.
+// environment sets what the module reads from it.
 func environment(variables []string) error {
 	for _, v := range variables {
 		name, value, _ := strings.Cut(v, "=")
@@ -218,14 +210,7 @@ func environment(variables []string) error {
 			return err
 		}
 	}
-	fd, err := unix.MemfdCreate("opensc.conf", 0) // stays open: the path leads to it
-	if err == nil {
-		_, err = unix.Write(fd, []byte(openSC))
-	}
-	if err != nil {
-		return fmt.Errorf("writing opensc.conf: %w", err)
-	}
-	return os.Setenv("OPENSC_CONF", fmt.Sprintf("/proc/self/fd/%d", fd))
+	return nil
 }
 
 // end lets go of the module.

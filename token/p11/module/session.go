@@ -98,16 +98,12 @@ func (p *process) login(user uint, secrets []*token.PIN) frame.Answer {
 // writable opens a session that may change the token, in the place of the one
 // that is open.
 func (p *process) writable(secrets []*token.PIN) (frame.Answer, bool) {
-	if !p.isOpen || len(secrets) != 2 {
+	if len(secrets) != 2 {
 		return failed("", errOrder), false
 	}
-	if err := p.logout(); err != nil {
-		return failed("C_Logout", err), false
+	if answer := p.close(); answer.RV != 0 || answer.Error != "" {
+		return answer, false
 	}
-	if err := p.ctx.CloseSession(p.session); err != nil {
-		return failed("C_CloseSession", err), false
-	}
-	p.isOpen = false
 	session, err := p.ctx.OpenSession(p.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 	if err != nil {
 		return failed("C_OpenSession", err), false
@@ -132,6 +128,9 @@ func (p *process) setPIN(secrets []*token.PIN) frame.Answer {
 
 // unlock sets a new PIN by the unlock code, which is the SO PIN of PKCS#11.
 func (p *process) unlock(secrets []*token.PIN) frame.Answer {
+	if p.openSC.is {
+		return p.unlockOpenSC(secrets)
+	}
 	if answer, ok := p.writable(secrets); !ok {
 		return answer
 	}
@@ -140,7 +139,7 @@ func (p *process) unlock(secrets []*token.PIN) frame.Answer {
 	if err != nil || rv != pkcs11.CKR_OK {
 		answer := failed("C_Login", err)
 		if err == nil {
-			answer.RV = rv
+			answer.RV, answer.Call = rv, "C_Login"
 			answer.Token, _ = p.token(p.slot)
 		}
 		return answer
