@@ -68,3 +68,11 @@ func TestAHigherCountIsBelievedOnlyWhileNothingIsUsed(t *testing.T) {
 		t.Error("three tries that were used elsewhere since are not noticed")
 	}
 }
+
+// A PKCS#11 token says that some tries are spent, and not how many.
+func TestACardThatSaysFewerIsLowWithoutANumber(t *testing.T) {
+	acc := Account{Card: "p11-1", Secret: token.SecretPIN, Limit: 10, OnCard: token.FewerTries()}
+	if b := believe(count{}, acc); b.State != token.CardLow || b.Left != 10 || b.Confirmed {
+		t.Errorf("believed: %+v, want low, 10 at most", b)
+	}
+}
