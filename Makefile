@@ -46,7 +46,7 @@ nightly: ## what takes too long for each commit: more tests, the fault catalogue
 lint: ## check format, lint rules and scripts
 	.ci/lint
 
-generate: ## write the Go code of proto/ again
+generate: ## write the Go code of proto/ and docs/errors.md again
 	.ci/generate
 
 generate-check: ## check that proto/ is tidy, compatible and generated

@@ -5,6 +5,7 @@
 // Arrows between packages go down only; layering_test.go holds that.
 //
 //	proto/inkan/v1          the contract: .proto files and their Go code
+//	proto/catalogue         the errors of errors.proto, in words; errorpage writes docs/errors.md
 //	client                  what programs import: Dial, Client, Signer, errors
 //	client/cli              the command inkan; its main is client/cmd/inkan
 //	client/cli/promptcmd    the program inkan-prompt, the trusted prompt

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -26,8 +25,14 @@ type Error struct {
 	Code string
 	// Message says what happened, in the language of the Client.
 	Message string
+	// Why says why this happens, in the language of the Client; empty for a
+	// reason that this package does not know.
+	Why string
 	// Next says what to do now, in the language of the Client.
 	Next string
+	// Who says who can help, in the language of the Client; empty for a reason
+	// that this package does not know.
+	Who string
 	// TriesLeft is the number of tries left, if TriesKnown: of the unlock code
 	// for [ErrUnlockCodeWrong], else of the PIN.
 	TriesLeft int
@@ -50,8 +55,15 @@ func NewError(reason inkanpb.Reason, language string, metadata map[string]string
 	}
 	e.TriesLeft, e.TriesKnown = parseTries(metadata)
 	e.lastTryNext()
-	e.Message, e.Next = e.In(language)
+	e.speak(language)
 	return e
+}
+
+// speak sets the texts for people to those of a language.
+func (e *Error) speak(language string) {
+	if t, ok := e.texts[language]; ok {
+		e.Message, e.Why, e.Next, e.Who = t.Message, t.Cause, t.Next, t.Who
+	}
 }
 
 // lastTryNext replaces the next step of an error that took the last try: there
@@ -70,21 +82,10 @@ func (e *Error) lastTryNext() {
 		return
 	}
 	for l, t := range e.texts {
-		t.Next = catalogue.In(l, now, nil).Next
+		locked := catalogue.In(l, now, nil)
+		t.Next, t.Who = locked.Next, locked.Who
 		e.texts[l] = t
 	}
-}
-
-// Explain returns the words for a stable code, such as one of
-// [Signature].Warnings, in a language; false for a code that this package does
-// not know.
-func Explain(code, language string) (message, next string, ok bool) {
-	number, err := strconv.Atoi(strings.TrimPrefix(code, "INK-"))
-	reason := inkanpb.Reason(number) // an unknown number finds no text
-	if t := catalogue.In(language, reason, nil); err == nil && t.Message != "" {
-		return t.Message, t.Next, true
-	}
-	return "", "", false
 }
 
 // Error implements error: code, what happened and what to do next.
@@ -96,7 +97,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// In returns both texts in a language, "ja" or "en".
+// In returns what happened and what to do now in a language, "ja" or "en".
 func (e *Error) In(language string) (message, next string) {
 	t, ok := e.texts[language]
 	if !ok {
@@ -169,9 +170,12 @@ func (c *Client) fromDetails(st *status.Status) *Error {
 	if code := info.GetMetadata()["code"]; code != "" {
 		e.Code = code
 	}
-	maps.Copy(e.texts, texts) // inkand's own words win: it may be newer
+	for l, t := range texts { // inkand's own words win: it may be newer
+		t.Cause, t.Who = e.texts[l].Cause, e.texts[l].Who
+		e.texts[l] = t
+	}
 	e.lastTryNext()
-	if e.Message, e.Next = e.In(c.language); e.Message == "" {
+	if e.speak(c.language); e.Message == "" {
 		e.Message = st.Message()
 	}
 	return e
@@ -188,6 +192,8 @@ func (c *Client) fromCode(st *status.Status) *Error {
 		return c.unreachable(errConnectionLost)
 	case codes.Canceled, codes.DeadlineExceeded:
 		return NewError(inkanpb.Reason_REASON_CALL_ENDED, c.language, nil)
+	case codes.Unimplemented:
+		return NewError(inkanpb.Reason_REASON_METHOD_UNKNOWN, c.language, nil)
 	case codes.ResourceExhausted:
 		return NewError(inkanpb.Reason_REASON_MESSAGE_TOO_LARGE, c.language, nil)
 	case codes.InvalidArgument:

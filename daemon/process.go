@@ -30,7 +30,7 @@ func harden() error {
 func checkEnvironment(environ []string) error {
 	for _, name := range []string{"LIBPCSCLITE_DELEGATE", "GRPC_BINARY_LOG_FILTER", "OPENSC_DEBUG"} {
 		if slices.ContainsFunc(environ, func(e string) bool { return len(e) > len(name) && e[:len(name)+1] == name+"=" }) {
-			return token.Errorf(token.KindConfigInvalid, "the environment variable %s is set: PINs could be written out", name)
+			return token.NewError(token.KindEnvironmentRefused, "name", name)
 		}
 	}
 	return nil

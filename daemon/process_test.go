@@ -35,9 +35,9 @@ func TestTheProcessIsNeitherDumpedNorReadByOthers(t *testing.T) {
 
 func TestVariablesByWhichLibrariesWritePINsOutAreRefused(t *testing.T) {
 	for environ, want := range map[string]token.Kind{
-		"LIBPCSCLITE_DELEGATE=/tmp/spy.so":  token.KindConfigInvalid,
-		"GRPC_BINARY_LOG_FILTER=*":          token.KindConfigInvalid,
-		"OPENSC_DEBUG=9":                    token.KindConfigInvalid,
+		"LIBPCSCLITE_DELEGATE=/tmp/spy.so":  token.KindEnvironmentRefused,
+		"GRPC_BINARY_LOG_FILTER=*":          token.KindEnvironmentRefused,
+		"OPENSC_DEBUG=9":                    token.KindEnvironmentRefused,
 		"MY_GRPC_BINARY_LOG_FILTER=*":       "",
 		"GRPC_BINARY_LOG_FILTER_OF_OTHERS=": "",
 	} {

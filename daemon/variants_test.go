@@ -120,7 +120,7 @@ func TestAKeyForDecryptionIsListedAndAsksNobodyForAPIN(t *testing.T) {
 		t.Error("somebody was asked for the PIN")
 		return 0, client.ErrCancel
 	}))
-	if _, err := c.Sign(t.Context(), request(key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)); !errors.Is(err, client.ErrCertificateNotUsable) {
-		t.Errorf("Sign: %v, want CERTIFICATE_NOT_USABLE", err)
+	if _, err := c.Sign(t.Context(), request(key, inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256)); !errors.Is(err, client.ErrKeyDecryptsOnly) {
+		t.Errorf("Sign: %v, want KEY_DECRYPTS_ONLY", err)
 	}
 }

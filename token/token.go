@@ -149,7 +149,7 @@ type Token interface {
 	// once (CHANGE REFERENCE DATA). It promises what Verify promises: an error
 	// means that nothing was sent, all else is in the Verdict, which is about the
 	// old PIN. With no verdict the card has the old PIN or the next one, unless
-	// Cause is of kind [KindNewPINRefused]: then the card refused the form of the
+	// Cause is of kind [KindNewPINRefusedByCard]: then the card refused the form of the
 	// next PIN and has the old one. The attempt stays spent either way.
 	//
 	// next must pass [PIN.CheckNew]; that it differs from old is for the caller.

@@ -94,5 +94,6 @@ func (a *app) becauseOf(err error, said []string, notTrusted bool) error {
 
 // noPINCame reports whether an error says only that nobody gave a PIN.
 func noPINCame(e *client.Error) bool {
-	return e.Reason == inkanpb.Reason_REASON_NO_PIN_AGENT || e.Reason == inkanpb.Reason_REASON_PROMPT_CANCELLED
+	return e.Reason == inkanpb.Reason_REASON_NO_PIN_AGENT || e.Reason == inkanpb.Reason_REASON_PROMPT_CANCELLED ||
+		e.Reason == inkanpb.Reason_REASON_PIN_AGENT_LOST
 }

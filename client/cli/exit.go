@@ -89,15 +89,17 @@ func exitOf(err error) exitCode {
 // test holds every reason against this list.
 func exitOfReason(r inkanpb.Reason) exitCode {
 	switch r {
-	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_UNLOCK_CODE_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PINS_DIFFER:
+	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_UNLOCK_CODE_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PINS_DIFFER, inkanpb.Reason_REASON_NEW_PIN_REFUSED_BY_CARD:
 		return exitPIN
 	case inkanpb.Reason_REASON_CARD_LOCKED, inkanpb.Reason_REASON_CARD_HELD, inkanpb.Reason_REASON_CARD_DEAD, inkanpb.Reason_REASON_UNLOCK_CODE_USED_UP, inkanpb.Reason_REASON_REINSERT_NEEDED, inkanpb.Reason_REASON_TRY_LATER, inkanpb.Reason_REASON_CARD_STOPPED_HERE:
 		return exitLocked
 	case inkanpb.Reason_REASON_PROMPT_CANCELLED, inkanpb.Reason_REASON_PROMPT_TIMEOUT,
-		inkanpb.Reason_REASON_NO_PIN_AGENT, inkanpb.Reason_REASON_CALL_ENDED, inkanpb.Reason_REASON_CONFIRMATION_REFUSED:
+		inkanpb.Reason_REASON_NO_PIN_AGENT, inkanpb.Reason_REASON_CALL_ENDED, inkanpb.Reason_REASON_CONFIRMATION_REFUSED,
+		inkanpb.Reason_REASON_PIN_AGENT_CHANGED, inkanpb.Reason_REASON_PIN_AGENT_LOST:
 		return exitNoPIN
 	case inkanpb.Reason_REASON_CARD_NOT_FOUND, inkanpb.Reason_REASON_KEY_NOT_FOUND,
-		inkanpb.Reason_REASON_NO_CERTIFICATE, inkanpb.Reason_REASON_CERTIFICATE_NOT_USABLE,
+		inkanpb.Reason_REASON_NO_CERTIFICATE, inkanpb.Reason_REASON_CERTIFICATE_NOT_YET_VALID, inkanpb.Reason_REASON_CERTIFICATE_EXPIRED,
+		inkanpb.Reason_REASON_CERTIFICATE_SUSPENDED, inkanpb.Reason_REASON_CERTIFICATE_REVOKED, inkanpb.Reason_REASON_KEY_DECRYPTS_ONLY, inkanpb.Reason_REASON_NO_KEY,
 		inkanpb.Reason_REASON_CARD_NOT_REGISTERED:
 		return exitNotFound
 	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_UNLOCK_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
@@ -106,11 +108,12 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
 		inkanpb.Reason_REASON_READER_IN_USE, inkanpb.Reason_REASON_CARD_DUPLICATE,
 		inkanpb.Reason_REASON_VIRTUAL_REFUSED, inkanpb.Reason_REASON_PCSC_DENIED,
+		inkanpb.Reason_REASON_CARD_UNRESPONSIVE, inkanpb.Reason_REASON_CARD_KEEPS_LOGIN, inkanpb.Reason_REASON_CARD_RESET,
 		inkanpb.Reason_REASON_TOKEN_AMBIGUOUS, inkanpb.Reason_REASON_MODULE_FAULT, inkanpb.Reason_REASON_MODULE_UNAVAILABLE:
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
-		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MECHANISM_MISSING, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,
-		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD:
+		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,
+		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD, inkanpb.Reason_REASON_METHOD_UNKNOWN, inkanpb.Reason_REASON_MECHANISM_MISSING:
 		return exitRequest
 	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:
 		return exitRefused

@@ -84,13 +84,13 @@ func (a *app) reportLines(text func(lang string) (message, next string)) {
 
 // warn writes what to know although the command succeeded.
 func (a *app) warn(code string) {
-	message, next, ok := client.Explain(code, a.lang)
+	said, ok := client.Explain(code, a.lang)
 	if !ok {
-		message = a.say("a warning that this version does not know", "この版では説明できない警告です")
+		said.Message = a.say("a warning that this version does not know", "この版では説明できない警告です")
 	}
-	a.errf("inkan: %s %s %s\n", a.say("warning", "警告"), words.Clean(code), message)
-	if next != "" {
-		a.errf("  -> %s\n", next)
+	a.errf("inkan: %s %s %s\n", a.say("warning", "警告"), words.Clean(code), said.Message)
+	if said.Next != "" {
+		a.errf("  -> %s\n", said.Next)
 	}
 }
 

@@ -9,6 +9,8 @@ package catalogue
 import (
 	"fmt"
 	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -24,7 +26,9 @@ const Domain = "inkan"
 // Text is one error in one language.
 type Text struct {
 	Message string // what happened and what it means for the card
+	Cause   string // why this happens
 	Next    string // the next step
+	Who     string // who can help, whoever can do most first
 }
 
 // Code returns the stable code that people see, INK-1001.
@@ -50,10 +54,71 @@ func In(language string, r inkanpb.Reason, values map[string]string) Text {
 	t := entry(r)
 	if language == "ja" {
 		values = japanese(values)
-		return Text{fill(t.GetJa(), values), fill(t.GetNextJa(), values)}
+		return Text{
+			Message: fill(t.GetJa(), values), Cause: t.GetCauseJa(), Next: fill(t.GetNextJa(), values), Who: who(language, t.GetWho()),
+		}
 	}
-	return Text{fill(t.GetEn(), values), fill(t.GetNextEn(), values)}
+	return Text{
+		Message: fill(t.GetEn(), values), Cause: t.GetCauseEn(), Next: fill(t.GetNextEn(), values), Who: who(language, t.GetWho()),
+	}
 }
+
+// who says in words who can help.
+func who(language string, helpers []inkanpb.Helper) string {
+	var all []string
+	for _, h := range helpers {
+		t, _ := proto.GetExtension(h.Descriptor().Values().ByNumber(h.Number()).Options(), inkanpb.E_HelperText).(*inkanpb.HelperText)
+		if language == "ja" {
+			all = append(all, t.GetJa())
+		} else {
+			all = append(all, t.GetEn())
+		}
+	}
+	if language == "ja" {
+		return strings.Join(all, "、")
+	}
+	return strings.Join(all, "; ")
+}
+
+// Reasons returns all reasons that this version knows, by number.
+func Reasons() []inkanpb.Reason {
+	values := inkanpb.Reason(0).Descriptor().Values()
+	all := make([]inkanpb.Reason, 0, values.Len())
+	for i := range values.Len() {
+		if n := values.Get(i).Number(); n != 0 {
+			all = append(all, inkanpb.Reason(n))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Parse finds the reason that a person writes: INK-1004, 1004, PIN_NO_VERDICT,
+// in any case. It is false for what this version does not know.
+func Parse(text string) (inkanpb.Reason, bool) {
+	upper := strings.ToUpper(strings.TrimSpace(text))
+	number, err := strconv.ParseInt(strings.TrimPrefix(upper, "INK-"), 10, 32)
+	r := inkanpb.Reason(number)
+	if err != nil {
+		r = Find(strings.ReplaceAll(strings.TrimPrefix(upper, "REASON_"), "-", "_"))
+	}
+	if r == inkanpb.Reason_REASON_UNSPECIFIED || entry(r) == nil {
+		return inkanpb.Reason_REASON_UNSPECIFIED, false
+	}
+	return r, true
+}
+
+// Page returns the address of the page that explains a reason in a language.
+func Page(language string, r inkanpb.Reason) string {
+	page := "docs/errors.md"
+	if language == "ja" {
+		page = "docs/ja/errors.md"
+	}
+	return "https://github.com/inkan-project/inkan/blob/main/" + page + "#" + anchor(r)
+}
+
+// anchor is what a page calls the part about a reason.
+func anchor(r inkanpb.Reason) string { return strings.ToLower(Code(r)) }
 
 // japanese returns values for a Japanese text: where there are two of a kind,
 // "detail" and "detail_ja", it takes the second.
@@ -65,6 +130,21 @@ func japanese(values map[string]string) map[string]string {
 		}
 	}
 	return own
+}
+
+// Placeholders returns the names of the placeholders in the texts of a reason.
+func Placeholders(r inkanpb.Reason) []string {
+	t := entry(r)
+	var names []string
+	for rest := t.GetEn() + t.GetNextEn(); ; {
+		_, after, open := strings.Cut(rest, "{")
+		name, end, closed := strings.Cut(after, "}")
+		if !open || !closed {
+			slices.Sort(names)
+			return slices.Compact(names)
+		}
+		names, rest = append(names, name), end
+	}
 }
 
 // entry returns what errors.proto says of a reason, nil if nothing.

@@ -20,7 +20,10 @@ func TestEveryReasonIsComplete(t *testing.T) {
 			continue
 		}
 		e := entry(r)
-		for what, text := range map[string]string{"en": e.GetEn(), "ja": e.GetJa(), "next_en": e.GetNextEn(), "next_ja": e.GetNextJa()} {
+		for what, text := range map[string]string{
+			"en": e.GetEn(), "ja": e.GetJa(), "next_en": e.GetNextEn(), "next_ja": e.GetNextJa(),
+			"cause_en": e.GetCauseEn(), "cause_ja": e.GetCauseJa(), "who": In("en", r, nil).Who, "who_ja": In("ja", r, nil).Who,
+		} {
 			if text == "" {
 				t.Errorf("%s has no %s text", r, what)
 			}
@@ -39,8 +42,16 @@ func TestEveryReasonIsComplete(t *testing.T) {
 		if c := Status(r); c == codes.OK || c > codes.Unauthenticated {
 			t.Errorf("%s has gRPC code %v", r, c)
 		}
-		if Find(Name(r)) != r {
-			t.Errorf("%s is not found by its name %q", r, Name(r))
+		for _, text := range []string{Name(r), strings.ToLower(Code(r)), Code(r), " " + strings.TrimPrefix(Code(r), "INK-"), r.String(), strings.ReplaceAll(Name(r), "_", "-")} {
+			if got, ok := Parse(text); got != r || !ok {
+				t.Errorf("%q is taken for %s", text, got)
+			}
+		}
+		if slices.Contains(e.GetWho(), inkanpb.Helper_HELPER_UNSPECIFIED) {
+			t.Errorf("%s names a helper that is nobody", r)
+		}
+		if strings.Contains(e.GetCauseEn()+e.GetCauseJa(), "{") {
+			t.Errorf("%s has a placeholder in its cause, which nobody fills", r)
 		}
 	}
 }
@@ -52,6 +63,14 @@ func TestNoAnswerOfTheServiceInvitesARepeat(t *testing.T) {
 		r := inkanpb.Reason(number)
 		if Status(r) == codes.Unavailable && r != inkanpb.Reason_REASON_SERVICE_UNREACHABLE {
 			t.Errorf("%s answers UNAVAILABLE", r)
+		}
+	}
+}
+
+func TestWhatIsNoReasonIsNotTakenForOne(t *testing.T) {
+	for _, text := range []string{"", "INK-", "INK-0000", "0", "INK-9999", "INK-2008", "UNSPECIFIED", "REASON_UNSPECIFIED", "INK-99999999999999", "-1001", "PIN"} {
+		if got, ok := Parse(text); ok || got != 0 {
+			t.Errorf("%q is taken for %s", text, got)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (t *Token) Begin(ctx context.Context, key token.Key, algorithm token.Algori
 		return false, token.NewError(token.KindCardChanged, "card", string(key.Card))
 	}
 	if key.DecryptOnly {
-		return false, token.Errorf(token.KindCertificateNotUsable, "key %s is for encryption", key.Slot)
+		return false, token.NewError(token.KindKeyDecryptsOnly)
 	}
 	request, data, err := t.begin(key, algorithm, digest)
 	if err != nil {

@@ -79,8 +79,7 @@ func withNewPIN(v token.Verdict) token.Verdict {
 	if v.Kind != token.VerdictNone || word != apdu.SWWrongData && word != apdu.SWWrongLength {
 		return v
 	}
-	v.Cause = token.Errorf(token.KindNewPINRefused, "the card does not take its form, status word %s; the try counts as spent", word).
-		InJapanese(fmt.Sprintf("ICカードがこの形式を受け付けません(SW %s、1回使ったものとして数えます)", word)).
+	v.Cause = token.NewError(token.KindNewPINRefusedByCard).
 		With("status_word", word.String()).Because(word.Err())
 	return v
 }

@@ -98,7 +98,7 @@ func TestEveryStatusWordOfAChangeHasItsVerdict(t *testing.T) {
 					switch {
 					case want.Kind != token.VerdictNone:
 					case word == 0x6A80, word == 0x6700:
-						cause = token.KindNewPINRefused
+						cause = token.KindNewPINRefusedByCard
 					default:
 						cause = token.KindCardFault
 					}
@@ -123,7 +123,7 @@ func TestALostAnswerToAChangeIsNoVerdict(t *testing.T) {
 		"data where none belongs":       {append(make([]byte, 256), 0x6A, 0x80), nil, token.KindCardSilent},
 		"card removed":                  {nil, pcsc.ErrRemoved, token.KindCardRemoved},
 		"time is up":                    {nil, pcsc.ErrTimeout, token.KindCardSilent},
-		"reset by another program":      {nil, pcsc.ErrReset, token.KindCardFault},
+		"reset by another program":      {nil, pcsc.ErrReset, token.KindCardReset},
 		"9000 together with an error":   {sw(0x9000), pcsc.ErrNoAnswer, token.KindCardSilent},
 		"a refusal and an error":        {sw(0x6A80), pcsc.ErrNoAnswer, token.KindCardSilent},
 		"an error that has no name yet": {nil, errors.New("protocol error"), token.KindReaderFault},
@@ -162,7 +162,7 @@ func TestACardThatRefusesTheFormOfANewPINSaysSo(t *testing.T) {
 		right := map[token.Secret]string{token.SecretPIN: pivcard.DemoPIN, token.SecretUnlockCode: pivcard.DemoUnlockCode}[way.secret]
 		attempt := token.NewAttempt(identity.Card, way.secret, 1)
 		verdict, err := way.send(tok, t.Context(), tokentest.PIN(t, []byte(right)), tokentest.PIN(t, []byte("secret")), attempt)
-		if err != nil || verdict.Kind != token.VerdictNone || verdict.SW != 0x6A80 || token.KindOf(verdict.Cause) != token.KindNewPINRefused {
+		if err != nil || verdict.Kind != token.VerdictNone || verdict.SW != 0x6A80 || token.KindOf(verdict.Cause) != token.KindNewPINRefusedByCard {
 			t.Errorf("%s: %+v, %v, want no verdict because the new PIN is refused", name, verdict, err)
 		}
 		truth, err := pivcard.ReadTruth(dir)

@@ -60,7 +60,7 @@ func (t *Token) Sign(ctx context.Context, key token.Key, algorithm token.Algorit
 		return nil, token.NewError(token.KindKeyNotFound, "key", string(key.ID))
 	}
 	if !s.signs {
-		return nil, token.Errorf(token.KindCertificateNotUsable, "key %s of a PIV card is for encryption", s.name)
+		return nil, token.NewError(token.KindKeyDecryptsOnly)
 	}
 	block, err := algorithm.Block(key.Public, digest, nil)
 	if err != nil {

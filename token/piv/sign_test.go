@@ -182,7 +182,7 @@ func TestSignSendsNothingForWhatItCannotSign(t *testing.T) {
 	}{
 		{"a key of another card", foreign, token.ECDSASHA256, token.KindCardChanged},
 		{"a key in a place that PIV does not have", keyIn(t, "82", &ecKey.PublicKey), token.ECDSASHA256, token.KindKeyNotFound},
-		{"the key for encryption", keyIn(t, "9d", &ecKey.PublicKey), token.ECDSASHA256, token.KindCertificateNotUsable},
+		{"the key for encryption", keyIn(t, "9d", &ecKey.PublicKey), token.ECDSASHA256, token.KindKeyDecryptsOnly},
 		{"an algorithm of other keys", keyIn(t, "9c", &ecKey.PublicKey), token.RSAPSSSHA256, token.KindAlgorithmMismatch},
 		{"a size that PIV does not have", keyIn(t, "9c", &rsa2560.PublicKey), token.RSAPSSSHA256, token.KindAlgorithmMismatch},
 	}
@@ -207,7 +207,7 @@ func TestErrorsSayWhatHappenedToPeopleAndToTheLog(t *testing.T) {
 	if !ok {
 		t.Fatalf("Sign = %v, want a *token.Error", err)
 	}
-	want := map[string]string{"status_word": "6982", "detail": "signing, status word 6982"}
+	want := map[string]string{"status_word": "6982", "detail": "signing, status word 6982", "detail_ja": "署名中、ステータスワード 6982"}
 	if diff := cmp.Diff(want, e.Meta); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}

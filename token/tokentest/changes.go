@@ -154,7 +154,7 @@ func checkLostChange(t *testing.T, s *session, c change) {
 		if verdict.Tries != (token.Tries{}) || verdict.SW != 0 {
 			t.Errorf("a lost answer gives %v tries and SW %04X", verdict.Tries, verdict.SW)
 		}
-		if kind := token.KindOf(verdict.Cause); kind == "" || kind == token.KindInternal || kind == token.KindNewPINRefused {
+		if kind := token.KindOf(verdict.Cause); kind == "" || kind == token.KindInternal || kind == token.KindNewPINRefused || kind == token.KindNewPINRefusedByCard {
 			t.Errorf("a lost answer has the cause %v", verdict.Cause)
 		}
 		s.silent("the Token after a lost answer", func() {

@@ -22,7 +22,7 @@ func StatusError(reason inkanpb.Reason, pairs ...string) error {
 	st, err := status.New(catalogue.Status(reason), text("en").GetMessage()).WithDetails(
 		&errdetails.ErrorInfo{Reason: catalogue.Name(reason), Domain: catalogue.Domain, Metadata: metadata},
 		text("ja"), text("en"),
-		&errdetails.Help{Links: []*errdetails.Help_Link{{Description: catalogue.Code(reason), Url: "https://example.invalid/errors"}}},
+		&errdetails.Help{Links: []*errdetails.Help_Link{{Description: catalogue.Code(reason), Url: catalogue.Page("en", reason)}}},
 	)
 	if err != nil {
 		return err

@@ -17,10 +17,10 @@ func TestACertificateSignsInItsTimeOnly(t *testing.T) {
 		want token.CertificateState // of the signature's warning
 		kind token.Kind
 	}{
-		"a second before it begins": {facts.NotBefore.Add(-time.Second), 0, token.KindCertificateNotUsable},
+		"a second before it begins": {facts.NotBefore.Add(-time.Second), 0, token.KindCertificateNotYetValid},
 		"as it begins":              {facts.NotBefore, token.CertificateUnknown, ""},
 		"as it ends":                {facts.NotAfter, token.CertificateUnknown, ""},
-		"a second after it ended":   {facts.NotAfter.Add(time.Second), 0, token.KindCertificateNotUsable},
+		"a second after it ended":   {facts.NotAfter.Add(time.Second), 0, token.KindCertificateExpired},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

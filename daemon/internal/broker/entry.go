@@ -165,7 +165,7 @@ func (op *operation) notKnownWrong(ctx context.Context, e *entry) error {
 	req.People = true
 	answer, err := op.more(ctx, e, req)
 	switch {
-	case token.KindOf(err) == token.KindPromptCancelled:
+	case token.KindOf(err) == token.KindPromptCancelled, token.KindOf(err) == token.KindPINAgentLost:
 		return refusal
 	case err != nil:
 		return err
@@ -197,8 +197,7 @@ func (op *operation) more(ctx context.Context, e *entry, req prompt.Request) (pr
 	}
 	if answer.Source != e.source {
 		answer.PIN.Wipe()
-		return prompt.Answer{}, token.Errorf(token.KindPINSourceRefused, "somebody else entered the first part").
-			InJapanese("最初の入力とは別の入力元です")
+		return prompt.Answer{}, token.NewError(token.KindPINAgentChanged)
 	}
 	return answer, nil
 }

@@ -105,16 +105,18 @@ func (b *Broker) operation(caller Caller, card cardowner.Card, name string) *ope
 // the state where it is worth a warning.
 func (b *Broker) usable(key token.Key) (token.CertificateState, error) {
 	if key.DecryptOnly {
-		return 0, token.Errorf(token.KindCertificateNotUsable, "its key is for decryption only").InJapanese("復号専用の鍵です")
+		return 0, token.NewError(token.KindKeyDecryptsOnly)
 	}
 	_, state := b.Certificate(key)
 	switch state {
 	case token.CertificateNotYetValid:
-		return 0, token.Errorf(token.KindCertificateNotUsable, "it is not valid yet").InJapanese("まだ有効期間前です")
+		return 0, token.NewError(token.KindCertificateNotYetValid)
 	case token.CertificateExpired:
-		return 0, token.Errorf(token.KindCertificateNotUsable, "it has expired").InJapanese("有効期限が切れています")
-	case token.CertificateSuspended, token.CertificateRevoked:
-		return 0, token.Errorf(token.KindCertificateNotUsable, "it is suspended or revoked").InJapanese("休止または失効しています")
+		return 0, token.NewError(token.KindCertificateExpired)
+	case token.CertificateSuspended:
+		return 0, token.NewError(token.KindCertificateSuspended)
+	case token.CertificateRevoked:
+		return 0, token.NewError(token.KindCertificateRevoked)
 	case token.CertificateGood:
 		return 0, nil
 	case token.CertificateExpiring, token.CertificateUnknown:

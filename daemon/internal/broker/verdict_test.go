@@ -93,7 +93,7 @@ func TestWhatTheCardSaysIsWhatThePersonIsTold(t *testing.T) {
 		"the last unlock code":           {unlock, token.Verdict{Kind: token.VerdictWrong, SW: 0x63C0, Tries: token.KnownTries(0)}, token.KindUnlockCodeWrong, true, token.CardReady},
 		"an unlock code that was locked": {unlock, token.Verdict{Kind: token.VerdictBlocked, SW: 0x6983, Tries: token.KnownTries(0)}, token.KindUnlockCodeUsedUp, false, token.CardReady},
 		"no verdict on the unlock code":  {unlock, token.Verdict{SW: 0x6F00, Cause: token.NewError(token.KindCardFault)}, token.KindUnlockUnknown, false, token.CardReady},
-		"a new PIN that it refuses":      {unlock, token.Verdict{SW: 0x6A80, Cause: token.NewError(token.KindNewPINRefused)}, token.KindNewPINRefused, false, token.CardReady},
+		"a new PIN that it refuses":      {unlock, token.Verdict{SW: 0x6A80, Cause: token.NewError(token.KindNewPINRefusedByCard)}, token.KindNewPINRefusedByCard, false, token.CardReady},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, cards, wrong := newJudgedHouse(t, nil)
@@ -223,8 +223,8 @@ func TestNobodyButAPersonSaysThatAKnownWrongPINIsRight(t *testing.T) {
 		want   token.Kind
 	}{
 		"a program":                        {prompt.SourceProgram, false, 1, token.KindPINKnownWrong},
-		"a program that answers for a man": {prompt.SourcePrompt, false, 2, token.KindPINSourceRefused},
-		"the same of an unlock code":       {prompt.SourcePrompt, true, 2, token.KindPINSourceRefused},
+		"a program that answers for a man": {prompt.SourcePrompt, false, 2, token.KindPINAgentChanged},
+		"the same of an unlock code":       {prompt.SourcePrompt, true, 2, token.KindPINAgentChanged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _, wrong := newJudgedHouse(t, func(c *broker.Config) { c.ProgramPINs = true })

@@ -56,9 +56,9 @@ func (o *Owner) fault(err error) *token.Error {
 	case errors.Is(err, pcsc.ErrDenied):
 		return token.NewError(token.KindPCSCDenied, "detail", barrier(err)).Because(err)
 	case errors.Is(err, pcsc.ErrUnresponsive):
-		return token.Errorf(token.KindCardFault, "it does not react: is it upside down, or dirty?").Because(err)
+		return token.NewError(token.KindCardUnresponsive).Because(err)
 	}
-	return token.Errorf(kind, "the reader did not do as asked").Because(err)
+	return token.Errorf(kind, "the reader did not do as asked").InJapanese("リーダが要求に応じません").Because(err)
 }
 
 // barrier names what keeps inkand's user out of pcscd.

@@ -218,7 +218,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 		return Lease{}, fmt.Errorf("reading the tries left: %w", err)
 	}
 	if verified {
-		return Lease{}, token.Errorf(token.KindCardFault, "it takes the PIN for proved right after a reset")
+		return Lease{}, token.NewError(token.KindCardKeepsLogin)
 	}
 	r.learn(tries)
 	failpoint.Hit(failpoint.TriesRead)

@@ -99,8 +99,8 @@ func TestACardThatKeepsItsLoginOverAResetIsNotUsed(t *testing.T) {
 		t.Error("the next use got the card with the PIN proved")
 		return nil
 	})
-	if token.KindOf(err) != token.KindCardFault {
-		t.Errorf("Use: %v, want CARD_FAULT", err)
+	if token.KindOf(err) != token.KindCardKeepsLogin {
+		t.Errorf("Use: %v, want CARD_KEEPS_LOGIN", err)
 	}
 }
 

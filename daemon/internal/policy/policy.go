@@ -84,6 +84,7 @@ type Subject struct {
 // Decision is the answer to one call.
 type Decision struct {
 	Allowed bool
+	Unknown bool   // denied because no rule knows the method
 	Ground  string // why, in one line, for the log and for ErrorInfo
 }
 
@@ -190,7 +191,7 @@ func (p *Policy) grants(s Subject) []grant {
 func (p *Policy) Decide(method string, s Subject) Decision {
 	may, known := p.methods[method]
 	if !known {
-		return Decision{Ground: fmt.Sprintf("method %s is not in the policy", quote(method))}
+		return Decision{Unknown: true, Ground: fmt.Sprintf("method %s is not in the policy", quote(method))}
 	}
 	if may.Has(RoleAnyone) {
 		return Decision{Allowed: true, Ground: fmt.Sprintf("uid %d is a local user: anyone", s.UID)}

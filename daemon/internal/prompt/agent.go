@@ -91,7 +91,7 @@ func (a *agent) usable() bool {
 
 // wentAway is the answer to a call whose agent was dropped.
 func (a *agent) wentAway() *token.Error {
-	return token.Errorf(token.KindPromptCancelled, "the agent went away").Because(a.cause)
+	return token.Errorf(token.KindPINAgentLost, "it ended").InJapanese("終了しました").Because(a.cause)
 }
 
 // ask puts one question in its turn and takes the answer.
@@ -143,7 +143,7 @@ func (a *agent) take(ctx context.Context, asked Asked, r reply) (Answer, error) 
 	answer := Answer{Source: a.source, Agent: a.id, Confirmation: r.confirmation}
 	if err := checkReply(asked, r); err != nil {
 		a.drop(fmt.Errorf("%w: %w", errProtocol, err))
-		return Answer{}, token.Errorf(token.KindPromptCancelled, "the agent's answer was malformed").Because(a.cause)
+		return Answer{}, token.Errorf(token.KindPINAgentLost, "its answer was malformed").InJapanese("応答の形式が正しくありません").Because(a.cause)
 	}
 	if asked == AskNothing {
 		return answer, nil

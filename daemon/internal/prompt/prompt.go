@@ -173,8 +173,8 @@ func New(config Config) *Server {
 // It returns a [*token.Error]. KindPINSourceRefused: only people may answer,
 // and there are but programs. KindNoPINAgent: there is no such agent; whether
 // it does not exist or belongs to somebody else is not told.
-// KindPromptCancelled: the person said no, or the agent went away or broke the
-// protocol. KindPromptTimeout: no answer in time. KindCallEnded: ctx ended.
+// KindPromptCancelled: the person said no. KindPINAgentLost: the agent went away
+// or broke the protocol. KindPromptTimeout: no answer in time. KindCallEnded: ctx ended.
 // KindInternal: the PIN came, but could not be taken into locked memory.
 func (s *Server) Ask(ctx context.Context, r Request) (Answer, error) {
 	if ctx.Err() != nil {

@@ -180,7 +180,7 @@ func TestAgentThatGoesAwayCancelsItsPromptAndNoOtherIsAsked(t *testing.T) {
 	ask := h.ask(t.Context(), request())
 	agent.prompted()
 	_ = agent.conn.Close()
-	if e := ask.failure(token.KindPromptCancelled); e.Meta["detail"] != "the agent went away" {
+	if e := ask.failure(token.KindPINAgentLost); e.Meta["detail"] != "it ended" {
 		t.Errorf("detail = %q", e.Meta["detail"])
 	}
 	ask = h.ask(t.Context(), request())
@@ -188,7 +188,7 @@ func TestAgentThatGoesAwayCancelsItsPromptAndNoOtherIsAsked(t *testing.T) {
 		t.Error("the other agent is not asked")
 	}
 	_ = other.conn.Close()
-	ask.fails(token.KindPromptCancelled)
+	ask.fails(token.KindPINAgentLost)
 }
 
 func TestPINOfADeadProcessIsNotLookedAt(t *testing.T) {
@@ -198,7 +198,7 @@ func TestPINOfADeadProcessIsNotLookedAt(t *testing.T) {
 	p := agent.prompted()
 	agent.dead.Store(true)
 	agent.send(answer(p.GetPromptId(), len(demoPIN)), memfd(t, demoPIN))
-	ask.fails(token.KindPromptCancelled)
+	ask.fails(token.KindPINAgentLost)
 	agent.dropped()
 	if got := h.pages.reads.Load(); got != 0 {
 		t.Errorf("PINs read = %d, want 0", got)
@@ -278,7 +278,7 @@ func TestEndOfServeDropsAgentsAndEndsPrompts(t *testing.T) {
 	ask := h.ask(t.Context(), request())
 	agent.prompted()
 	h.end()
-	ask.fails(token.KindPromptCancelled)
+	ask.fails(token.KindPINAgentLost)
 	h.ask(t.Context(), request()).fails(token.KindNoPINAgent)
 	agent.dropped()
 	silent.dropped()

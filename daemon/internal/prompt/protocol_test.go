@@ -112,7 +112,7 @@ func TestAgentThatBreaksTheProtocolIsDropped(t *testing.T) {
 			agent := h.agent(1000, promptGID, false)
 			ask := h.ask(t.Context(), request())
 			misbehave(agent, agent.prompted().GetPromptId())
-			ask.fails(token.KindPromptCancelled)
+			ask.fails(token.KindPINAgentLost)
 			agent.dropped()
 			h.ask(t.Context(), request()).fails(token.KindNoPINAgent)
 			if got := h.pages.reads.Load(); got != 0 {

@@ -51,7 +51,7 @@ func TestAnotherProcessDoesNotAnswerForTheOneThatConnected(t *testing.T) {
 		agent.t = t
 		ask := h.ask(t.Context(), request())
 		agent.sendByChild(cancelled(agent.prompted().GetPromptId()))
-		e := ask.failure(token.KindPromptCancelled)
+		e := ask.failure(token.KindPINAgentLost)
 		if !errors.Is(e, errProtocol) {
 			t.Errorf("Ask() = %v, want errProtocol behind it", e)
 		}

@@ -162,8 +162,8 @@ func TestCallThatWaitsForItsTurnEndsWithItsContextOrItsAgent(t *testing.T) {
 		}
 		_ = l.Close()
 		for _, done := range []chan error{first, third} {
-			if err := <-done; token.KindOf(err) != token.KindPromptCancelled || !errors.Is(err, io.EOF) {
-				t.Errorf("call = %v, want PROMPT_CANCELLED with the reason", err)
+			if err := <-done; token.KindOf(err) != token.KindPINAgentLost || !errors.Is(err, io.EOF) {
+				t.Errorf("call = %v, want PIN_AGENT_LOST with the reason", err)
 			}
 		}
 		if len(l.out) != 1 {
@@ -200,8 +200,8 @@ func TestAgentThatReadsNothingIsDropped(t *testing.T) {
 		s := New(Config{})
 		l := fakeAgent(t, s)
 		l.stop = errors.New("its buffer is full")
-		if _, err := s.Ask(t.Context(), request()); token.KindOf(err) != token.KindPromptCancelled || !errors.Is(err, l.stop) {
-			t.Errorf("Ask() = %v, want PROMPT_CANCELLED with the reason", err)
+		if _, err := s.Ask(t.Context(), request()); token.KindOf(err) != token.KindPINAgentLost || !errors.Is(err, l.stop) {
+			t.Errorf("Ask() = %v, want PIN_AGENT_LOST with the reason", err)
 		}
 		<-l.end
 		if _, err := s.Ask(t.Context(), request()); token.KindOf(err) != token.KindNoPINAgent {

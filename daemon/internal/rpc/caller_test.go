@@ -132,7 +132,7 @@ func TestWhatThePolicyDeniesReachesNoHandler(t *testing.T) {
 	}{
 		"a signer signs":                     {ctx, signers(), signMethod, codes.OK},
 		"somebody else does not":             {ctx, policy.Config{}, signMethod, codes.PermissionDenied},
-		"a method that the policy lacks":     {ctx, signers(), "/inkan.v1.SigningService/SignAll", codes.PermissionDenied},
+		"a method that the policy lacks":     {ctx, signers(), "/inkan.v1.SigningService/SignAll", codes.Unimplemented},
 		"a call without a caller":            {t.Context(), signers(), signMethod, codes.PermissionDenied},
 		"the same to a method for everybody": {t.Context(), signers(), "/grpc.health.v1.Health/Check", codes.PermissionDenied},
 		"everybody asks whether it is there": {ctx, policy.Config{}, "/grpc.health.v1.Health/Check", codes.OK},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -15,8 +15,10 @@ import (
 	"github.com/inkan-project/inkan/token"
 )
 
-// helpURL is where errors are explained.
-const helpURL = "https://github.com/inkan-project/inkan/blob/main/proto/inkan/v1/errors.proto"
+// maxValue is the longest value of an error's text, in bytes. Some hold what a
+// caller sent. An answer must fit what small clients take as trailers: Python's
+// takes 8 KiB of them, and the values stand in it five times.
+const maxValue = 300
 
 // toStatus makes the answer for an error: code, ErrorInfo, the text in both
 // languages and Help. What is not a [*token.Error] becomes INTERNAL with the
@@ -33,8 +35,11 @@ func toStatus(err error, lang string) error {
 	if reason == inkanpb.Reason_REASON_UNSPECIFIED {
 		reason = inkanpb.Reason_REASON_INTERNAL
 	}
-	meta := map[string]string{"code": catalogue.Code(reason)}
-	maps.Copy(meta, e.Meta)
+	meta := map[string]string{}
+	for name, value := range e.Meta {
+		meta[name] = short(value)
+	}
+	meta["code"] = catalogue.Code(reason)
 	text := func(lang string) string {
 		t := catalogue.In(lang, reason, meta)
 		return t.Message + "\n" + t.Next
@@ -44,10 +49,21 @@ func toStatus(err error, lang string) error {
 		&errdetails.ErrorInfo{Reason: catalogue.Name(reason), Domain: catalogue.Domain, Metadata: meta},
 		&errdetails.LocalizedMessage{Locale: "ja", Message: text("ja")},
 		&errdetails.LocalizedMessage{Locale: "en", Message: text("en")},
-		&errdetails.Help{Links: []*errdetails.Help_Link{{Description: catalogue.Code(reason), Url: helpURL}}},
+		&errdetails.Help{Links: []*errdetails.Help_Link{
+			{Description: catalogue.Code(reason) + " 原因・対処・相談先", Url: catalogue.Page("ja", reason)},
+			{Description: catalogue.Code(reason) + ": why, what to do, who can help", Url: catalogue.Page("en", reason)},
+		}},
 	)
 	if detailErr != nil {
 		return status.Error(codes.Internal, st.Message())
 	}
 	return full.Err()
+}
+
+// short cuts a value that is too long for an error.
+func short(value string) string {
+	if len(value) <= maxValue {
+		return value
+	}
+	return strings.ToValidUTF8(value[:maxValue], "") + "…"
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
@@ -83,17 +84,36 @@ func TestEveryErrorLeavesWithBothTexts(t *testing.T) {
 			case *errdetails.LocalizedMessage:
 				texts[d.GetLocale()] = d.GetMessage()
 			case *errdetails.Help:
-				help++
+				for _, link := range d.GetLinks() {
+					if strings.HasPrefix(link.GetDescription(), info.GetMetadata()["code"]) && strings.Contains(link.GetUrl(), "errors.md#ink-") {
+						help++
+					}
+				}
 			}
 		}
 		if info.GetReason() != string(kind) || info.GetMetadata()["tries_left"] != "4" || !strings.HasPrefix(info.GetMetadata()["code"], "INK-") {
 			t.Errorf("%s: ErrorInfo %v", kind, info)
 		}
-		if texts["ja"] == "" || texts["en"] == "" || help != 1 {
+		if texts["ja"] == "" || texts["en"] == "" || help != 2 {
 			t.Errorf("%s: texts %q, %d help links", kind, texts, help)
 		}
 		if strings.Contains(st.String()+texts["ja"]+texts["en"], "secret cause") {
 			t.Errorf("%s: the cause left the service", kind)
+		}
+	}
+}
+
+// Trailers of more than 8 KiB are refused by clients in other languages, and
+// the person would see a broken connection in place of the error.
+func TestEveryErrorFitsTheTrailersOfSmallClients(t *testing.T) {
+	const most = 8 << 10 * 3 / 4 // base64 makes four bytes of three
+	for _, kind := range kinds(t) {
+		e := token.NewError(kind)
+		for _, name := range append(catalogue.Placeholders(catalogue.Find(string(kind))), "detail_ja") {
+			e = e.With(name, strings.Repeat("長", 3000))
+		}
+		if size := proto.Size(status.Convert(toStatus(e, "ja")).Proto()); size > most {
+			t.Errorf("%s takes %d bytes, want %d at most", kind, size, most)
 		}
 	}
 }

@@ -98,6 +98,9 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	log := s.cfg.Logger.With("method", method, "uid", caller.UID, "pid", caller.PID, "program", caller.Program, "ground", d.Ground)
 	if !d.Allowed {
 		log.Warn("Call denied")
+		if d.Unknown {
+			return token.NewError(token.KindMethodUnknown, "method", strings.ToValidUTF8(method, "\uFFFD"))
+		}
 		return token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground)
 	}
 	log.Debug("Call allowed")

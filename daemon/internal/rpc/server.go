@@ -80,7 +80,7 @@ func New(cfg Config) (*Server, error) {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
-			return token.NewError(token.KindCallerNotAllowed) // the policy has said more
+			return token.NewError(token.KindMethodUnknown) // the policy has said it before
 		}),
 	)
 	inkanpb.RegisterStatusServiceServer(s.grpc, statusService{s: s})

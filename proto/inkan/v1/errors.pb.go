@@ -24,6 +24,71 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Helper is somebody who can help with an error.
+type Helper int32
+
+const (
+	// Nobody is named.
+	Helper_HELPER_UNSPECIFIED Helper = 0
+	// The person at the PC.
+	Helper_HELPER_YOU Helper = 1
+	// Whoever looks after the PC.
+	Helper_HELPER_ADMINISTRATOR Helper = 2
+	// Whoever gave the card out.
+	Helper_HELPER_ISSUER Helper = 3
+	// Whoever made the program that asked inkand.
+	Helper_HELPER_PROGRAM_MAKER Helper = 4
+	// Whoever makes Inkan.
+	Helper_HELPER_INKAN Helper = 5
+)
+
+// Enum value maps for Helper.
+var (
+	Helper_name = map[int32]string{
+		0: "HELPER_UNSPECIFIED",
+		1: "HELPER_YOU",
+		2: "HELPER_ADMINISTRATOR",
+		3: "HELPER_ISSUER",
+		4: "HELPER_PROGRAM_MAKER",
+		5: "HELPER_INKAN",
+	}
+	Helper_value = map[string]int32{
+		"HELPER_UNSPECIFIED":   0,
+		"HELPER_YOU":           1,
+		"HELPER_ADMINISTRATOR": 2,
+		"HELPER_ISSUER":        3,
+		"HELPER_PROGRAM_MAKER": 4,
+		"HELPER_INKAN":         5,
+	}
+)
+
+func (x Helper) Enum() *Helper {
+	p := new(Helper)
+	*p = x
+	return p
+}
+
+func (x Helper) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Helper) Descriptor() protoreflect.EnumDescriptor {
+	return file_inkan_v1_errors_proto_enumTypes[0].Descriptor()
+}
+
+func (Helper) Type() protoreflect.EnumType {
+	return &file_inkan_v1_errors_proto_enumTypes[0]
+}
+
+func (x Helper) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Helper.Descriptor instead.
+func (Helper) EnumDescriptor() ([]byte, []int) {
+	return file_inkan_v1_errors_proto_rawDescGZIP(), []int{0}
+}
+
 // Reason is stable: its number is the INK code (1001 is shown as INK-1001),
 // its name without the prefix is ErrorInfo.reason.
 //
@@ -82,6 +147,15 @@ const (
 	// No verdict came on an unlock. The try counts as spent. Metadata: tries_left
 	// of the unlock code.
 	Reason_REASON_UNLOCK_UNKNOWN Reason = 1023
+	// Another agent answered the second part of a PIN entry than the first. No try
+	// was spent.
+	Reason_REASON_PIN_AGENT_CHANGED Reason = 1030
+	// The card itself refused the form of the new PIN. The try counts as spent.
+	// Metadata: tries_left, status_word.
+	Reason_REASON_NEW_PIN_REFUSED_BY_CARD Reason = 1031
+	// The agent ended or broke the protocol before its answer was taken. No try was
+	// spent. Metadata: detail.
+	Reason_REASON_PIN_AGENT_LOST Reason = 1032
 	// No card of this identity is in a reader.
 	Reason_REASON_CARD_NOT_FOUND Reason = 2001
 	// No key of this identity is on a card that is present.
@@ -99,9 +173,6 @@ const (
 	// The card's signature does not fit the registered public key. It was not
 	// released.
 	Reason_REASON_SIGNATURE_CHECK_FAILED Reason = 2007
-	// The certificate is not usable by its dates. Metadata: state, not_before,
-	// not_after.
-	Reason_REASON_CERTIFICATE_NOT_USABLE Reason = 2008
 	// The key has no certificate.
 	Reason_REASON_NO_CERTIFICATE Reason = 2009
 	// The reader or pcscd failed.
@@ -134,6 +205,26 @@ const (
 	Reason_REASON_CARD_NOT_STOPPED Reason = 2021
 	// Acknowledge of a card that needs none. Metadata: card.
 	Reason_REASON_CARD_NOT_HELD Reason = 2022
+	// The first day of the certificate has not come. No try was spent.
+	Reason_REASON_CERTIFICATE_NOT_YET_VALID Reason = 2030
+	// The last day of the certificate is over. No try was spent.
+	Reason_REASON_CERTIFICATE_EXPIRED Reason = 2031
+	// The certificate is on hold. No try was spent.
+	Reason_REASON_CERTIFICATE_SUSPENDED Reason = 2032
+	// The certificate is revoked for good. No try was spent.
+	Reason_REASON_CERTIFICATE_REVOKED Reason = 2033
+	// A signature was asked of a key that is for decryption. No try was spent.
+	Reason_REASON_KEY_DECRYPTS_ONLY Reason = 2034
+	// Found by Diagnose: the card has no key that can be used.
+	Reason_REASON_NO_KEY Reason = 2035
+	// The card in the reader does not react to power.
+	Reason_REASON_CARD_UNRESPONSIVE Reason = 2036
+	// The card takes the PIN for proved right after a reset, so that a login would
+	// outlive its use. The card is not used.
+	Reason_REASON_CARD_KEEPS_LOGIN Reason = 2037
+	// Something reset the card while it was used. Metadata: detail; tries_left when
+	// a try was spent.
+	Reason_REASON_CARD_RESET Reason = 2038
 	// Several tokens of a PKCS#11 module are in this reader: it is not known which
 	// PIN is meant. Metadata: module, count.
 	Reason_REASON_TOKEN_AMBIGUOUS Reason = 2023
@@ -147,6 +238,8 @@ const (
 	Reason_REASON_ALGORITHM_MISMATCH Reason = 3004
 	// The message is larger than the service takes.
 	Reason_REASON_MESSAGE_TOO_LARGE Reason = 3005
+	// This inkand has no such method. Metadata: method.
+	Reason_REASON_METHOD_UNKNOWN Reason = 3020
 	// The module has no mechanism that takes a digest. Metadata: algorithm, module.
 	Reason_REASON_MECHANISM_MISSING Reason = 3006
 	// The caller may not do this.
@@ -181,6 +274,8 @@ const (
 	Reason_REASON_SOCKET_NOT_USABLE Reason = 5014
 	// A notice, not a refusal: the state directory is a copy. Every card is held.
 	Reason_REASON_STATE_COPIED Reason = 5015
+	// inkand does not start with this environment variable. Metadata: name.
+	Reason_REASON_ENVIRONMENT_REFUSED Reason = 5020
 	// The vendor's PKCS#11 module crashed or talks nonsense. Metadata: module,
 	// detail.
 	Reason_REASON_MODULE_FAULT Reason = 5016
@@ -193,6 +288,10 @@ const (
 	Reason_REASON_DEFAULT_UNLOCK_CODE Reason = 6002
 	// A warning: the card had fewer tries left than were counted here.
 	Reason_REASON_USED_ELSEWHERE Reason = 6003
+	// A warning: few tries of the PIN are left. Metadata: tries_left.
+	Reason_REASON_TRIES_LOW Reason = 6010
+	// A warning: the certificate ends within the notice period. Metadata: not_after.
+	Reason_REASON_CERTIFICATE_EXPIRING Reason = 6011
 )
 
 // Enum value maps for Reason.
@@ -221,6 +320,9 @@ var (
 		1021: "REASON_UNLOCK_CODE_USED_UP",
 		1022: "REASON_UNLOCK_CODE_KNOWN_WRONG",
 		1023: "REASON_UNLOCK_UNKNOWN",
+		1030: "REASON_PIN_AGENT_CHANGED",
+		1031: "REASON_NEW_PIN_REFUSED_BY_CARD",
+		1032: "REASON_PIN_AGENT_LOST",
 		2001: "REASON_CARD_NOT_FOUND",
 		2002: "REASON_KEY_NOT_FOUND",
 		2003: "REASON_CARD_REMOVED",
@@ -228,7 +330,6 @@ var (
 		2005: "REASON_CARD_SILENT",
 		2006: "REASON_CARD_FAULT",
 		2007: "REASON_SIGNATURE_CHECK_FAILED",
-		2008: "REASON_CERTIFICATE_NOT_USABLE",
 		2009: "REASON_NO_CERTIFICATE",
 		2010: "REASON_READER_FAULT",
 		2011: "REASON_PCSC_UNAVAILABLE",
@@ -243,12 +344,22 @@ var (
 		2020: "REASON_CARD_NOT_REGISTERED",
 		2021: "REASON_CARD_NOT_STOPPED",
 		2022: "REASON_CARD_NOT_HELD",
+		2030: "REASON_CERTIFICATE_NOT_YET_VALID",
+		2031: "REASON_CERTIFICATE_EXPIRED",
+		2032: "REASON_CERTIFICATE_SUSPENDED",
+		2033: "REASON_CERTIFICATE_REVOKED",
+		2034: "REASON_KEY_DECRYPTS_ONLY",
+		2035: "REASON_NO_KEY",
+		2036: "REASON_CARD_UNRESPONSIVE",
+		2037: "REASON_CARD_KEEPS_LOGIN",
+		2038: "REASON_CARD_RESET",
 		2023: "REASON_TOKEN_AMBIGUOUS",
 		3001: "REASON_REQUEST_INVALID",
 		3002: "REASON_DIGEST_LENGTH",
 		3003: "REASON_ALGORITHM_REFUSED",
 		3004: "REASON_ALGORITHM_MISMATCH",
 		3005: "REASON_MESSAGE_TOO_LARGE",
+		3020: "REASON_METHOD_UNKNOWN",
 		3006: "REASON_MECHANISM_MISSING",
 		4001: "REASON_CALLER_NOT_ALLOWED",
 		4002: "REASON_CALLER_GONE",
@@ -266,86 +377,104 @@ var (
 		5013: "REASON_SOCKET_IN_USE",
 		5014: "REASON_SOCKET_NOT_USABLE",
 		5015: "REASON_STATE_COPIED",
+		5020: "REASON_ENVIRONMENT_REFUSED",
 		5016: "REASON_MODULE_FAULT",
 		5017: "REASON_MODULE_UNAVAILABLE",
 		6001: "REASON_REVOCATION_UNKNOWN",
 		6002: "REASON_DEFAULT_UNLOCK_CODE",
 		6003: "REASON_USED_ELSEWHERE",
+		6010: "REASON_TRIES_LOW",
+		6011: "REASON_CERTIFICATE_EXPIRING",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":             0,
-		"REASON_PIN_WRONG":               1001,
-		"REASON_CARD_LOCKED":             1002,
-		"REASON_PIN_MALFORMED":           1003,
-		"REASON_PIN_NO_VERDICT":          1004,
-		"REASON_PROMPT_CANCELLED":        1005,
-		"REASON_PROMPT_TIMEOUT":          1006,
-		"REASON_NO_PIN_AGENT":            1007,
-		"REASON_PIN_SOURCE_REFUSED":      1008,
-		"REASON_CARD_HELD":               1010,
-		"REASON_CARD_DEAD":               1011,
-		"REASON_REINSERT_NEEDED":         1012,
-		"REASON_TRY_LATER":               1013,
-		"REASON_PIN_KNOWN_WRONG":         1014,
-		"REASON_NEW_PIN_REFUSED":         1015,
-		"REASON_UNLOCK_CODE_WRONG":       1016,
-		"REASON_CHANGE_UNKNOWN":          1017,
-		"REASON_CONFIRMATION_REFUSED":    1018,
-		"REASON_UNLOCK_CODE_MALFORMED":   1019,
-		"REASON_NEW_PINS_DIFFER":         1020,
-		"REASON_UNLOCK_CODE_USED_UP":     1021,
-		"REASON_UNLOCK_CODE_KNOWN_WRONG": 1022,
-		"REASON_UNLOCK_UNKNOWN":          1023,
-		"REASON_CARD_NOT_FOUND":          2001,
-		"REASON_KEY_NOT_FOUND":           2002,
-		"REASON_CARD_REMOVED":            2003,
-		"REASON_CARD_CHANGED":            2004,
-		"REASON_CARD_SILENT":             2005,
-		"REASON_CARD_FAULT":              2006,
-		"REASON_SIGNATURE_CHECK_FAILED":  2007,
-		"REASON_CERTIFICATE_NOT_USABLE":  2008,
-		"REASON_NO_CERTIFICATE":          2009,
-		"REASON_READER_FAULT":            2010,
-		"REASON_PCSC_UNAVAILABLE":        2011,
-		"REASON_NO_READER":               2012,
-		"REASON_NO_CARD":                 2013,
-		"REASON_CARD_UNKNOWN":            2014,
-		"REASON_READER_IN_USE":           2015,
-		"REASON_CARD_DUPLICATE":          2016,
-		"REASON_VIRTUAL_REFUSED":         2017,
-		"REASON_PCSC_DENIED":             2018,
-		"REASON_CARD_STOPPED_HERE":       2019,
-		"REASON_CARD_NOT_REGISTERED":     2020,
-		"REASON_CARD_NOT_STOPPED":        2021,
-		"REASON_CARD_NOT_HELD":           2022,
-		"REASON_TOKEN_AMBIGUOUS":         2023,
-		"REASON_REQUEST_INVALID":         3001,
-		"REASON_DIGEST_LENGTH":           3002,
-		"REASON_ALGORITHM_REFUSED":       3003,
-		"REASON_ALGORITHM_MISMATCH":      3004,
-		"REASON_MESSAGE_TOO_LARGE":       3005,
-		"REASON_MECHANISM_MISSING":       3006,
-		"REASON_CALLER_NOT_ALLOWED":      4001,
-		"REASON_CALLER_GONE":             4002,
-		"REASON_AUDIT_UNAVAILABLE":       5001,
-		"REASON_JOURNAL_UNAVAILABLE":     5002,
-		"REASON_JOURNAL_DAMAGED":         5003,
-		"REASON_STATE_IN_USE":            5004,
-		"REASON_STATE_NOT_WRITABLE":      5005,
-		"REASON_CONFIG_INVALID":          5006,
-		"REASON_SHUTTING_DOWN":           5008,
-		"REASON_INTERNAL":                5009,
-		"REASON_DATABASE_DAMAGED":        5010,
-		"REASON_SERVICE_UNREACHABLE":     5011,
-		"REASON_CALL_ENDED":              5012,
-		"REASON_SOCKET_IN_USE":           5013,
-		"REASON_SOCKET_NOT_USABLE":       5014,
-		"REASON_STATE_COPIED":            5015,
-		"REASON_MODULE_FAULT":            5016,
-		"REASON_MODULE_UNAVAILABLE":      5017,
-		"REASON_REVOCATION_UNKNOWN":      6001,
-		"REASON_DEFAULT_UNLOCK_CODE":     6002,
-		"REASON_USED_ELSEWHERE":          6003,
+		"REASON_UNSPECIFIED":               0,
+		"REASON_PIN_WRONG":                 1001,
+		"REASON_CARD_LOCKED":               1002,
+		"REASON_PIN_MALFORMED":             1003,
+		"REASON_PIN_NO_VERDICT":            1004,
+		"REASON_PROMPT_CANCELLED":          1005,
+		"REASON_PROMPT_TIMEOUT":            1006,
+		"REASON_NO_PIN_AGENT":              1007,
+		"REASON_PIN_SOURCE_REFUSED":        1008,
+		"REASON_CARD_HELD":                 1010,
+		"REASON_CARD_DEAD":                 1011,
+		"REASON_REINSERT_NEEDED":           1012,
+		"REASON_TRY_LATER":                 1013,
+		"REASON_PIN_KNOWN_WRONG":           1014,
+		"REASON_NEW_PIN_REFUSED":           1015,
+		"REASON_UNLOCK_CODE_WRONG":         1016,
+		"REASON_CHANGE_UNKNOWN":            1017,
+		"REASON_CONFIRMATION_REFUSED":      1018,
+		"REASON_UNLOCK_CODE_MALFORMED":     1019,
+		"REASON_NEW_PINS_DIFFER":           1020,
+		"REASON_UNLOCK_CODE_USED_UP":       1021,
+		"REASON_UNLOCK_CODE_KNOWN_WRONG":   1022,
+		"REASON_UNLOCK_UNKNOWN":            1023,
+		"REASON_PIN_AGENT_CHANGED":         1030,
+		"REASON_NEW_PIN_REFUSED_BY_CARD":   1031,
+		"REASON_PIN_AGENT_LOST":            1032,
+		"REASON_CARD_NOT_FOUND":            2001,
+		"REASON_KEY_NOT_FOUND":             2002,
+		"REASON_CARD_REMOVED":              2003,
+		"REASON_CARD_CHANGED":              2004,
+		"REASON_CARD_SILENT":               2005,
+		"REASON_CARD_FAULT":                2006,
+		"REASON_SIGNATURE_CHECK_FAILED":    2007,
+		"REASON_NO_CERTIFICATE":            2009,
+		"REASON_READER_FAULT":              2010,
+		"REASON_PCSC_UNAVAILABLE":          2011,
+		"REASON_NO_READER":                 2012,
+		"REASON_NO_CARD":                   2013,
+		"REASON_CARD_UNKNOWN":              2014,
+		"REASON_READER_IN_USE":             2015,
+		"REASON_CARD_DUPLICATE":            2016,
+		"REASON_VIRTUAL_REFUSED":           2017,
+		"REASON_PCSC_DENIED":               2018,
+		"REASON_CARD_STOPPED_HERE":         2019,
+		"REASON_CARD_NOT_REGISTERED":       2020,
+		"REASON_CARD_NOT_STOPPED":          2021,
+		"REASON_CARD_NOT_HELD":             2022,
+		"REASON_CERTIFICATE_NOT_YET_VALID": 2030,
+		"REASON_CERTIFICATE_EXPIRED":       2031,
+		"REASON_CERTIFICATE_SUSPENDED":     2032,
+		"REASON_CERTIFICATE_REVOKED":       2033,
+		"REASON_KEY_DECRYPTS_ONLY":         2034,
+		"REASON_NO_KEY":                    2035,
+		"REASON_CARD_UNRESPONSIVE":         2036,
+		"REASON_CARD_KEEPS_LOGIN":          2037,
+		"REASON_CARD_RESET":                2038,
+		"REASON_TOKEN_AMBIGUOUS":           2023,
+		"REASON_REQUEST_INVALID":           3001,
+		"REASON_DIGEST_LENGTH":             3002,
+		"REASON_ALGORITHM_REFUSED":         3003,
+		"REASON_ALGORITHM_MISMATCH":        3004,
+		"REASON_MESSAGE_TOO_LARGE":         3005,
+		"REASON_METHOD_UNKNOWN":            3020,
+		"REASON_MECHANISM_MISSING":         3006,
+		"REASON_CALLER_NOT_ALLOWED":        4001,
+		"REASON_CALLER_GONE":               4002,
+		"REASON_AUDIT_UNAVAILABLE":         5001,
+		"REASON_JOURNAL_UNAVAILABLE":       5002,
+		"REASON_JOURNAL_DAMAGED":           5003,
+		"REASON_STATE_IN_USE":              5004,
+		"REASON_STATE_NOT_WRITABLE":        5005,
+		"REASON_CONFIG_INVALID":            5006,
+		"REASON_SHUTTING_DOWN":             5008,
+		"REASON_INTERNAL":                  5009,
+		"REASON_DATABASE_DAMAGED":          5010,
+		"REASON_SERVICE_UNREACHABLE":       5011,
+		"REASON_CALL_ENDED":                5012,
+		"REASON_SOCKET_IN_USE":             5013,
+		"REASON_SOCKET_NOT_USABLE":         5014,
+		"REASON_STATE_COPIED":              5015,
+		"REASON_ENVIRONMENT_REFUSED":       5020,
+		"REASON_MODULE_FAULT":              5016,
+		"REASON_MODULE_UNAVAILABLE":        5017,
+		"REASON_REVOCATION_UNKNOWN":        6001,
+		"REASON_DEFAULT_UNLOCK_CODE":       6002,
+		"REASON_USED_ELSEWHERE":            6003,
+		"REASON_TRIES_LOW":                 6010,
+		"REASON_CERTIFICATE_EXPIRING":      6011,
 	}
 )
 
@@ -360,11 +489,11 @@ func (x Reason) String() string {
 }
 
 func (Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_inkan_v1_errors_proto_enumTypes[0].Descriptor()
+	return file_inkan_v1_errors_proto_enumTypes[1].Descriptor()
 }
 
 func (Reason) Type() protoreflect.EnumType {
-	return &file_inkan_v1_errors_proto_enumTypes[0]
+	return &file_inkan_v1_errors_proto_enumTypes[1]
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
@@ -373,12 +502,13 @@ func (x Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason.Descriptor instead.
 func (Reason) EnumDescriptor() ([]byte, []int) {
-	return file_inkan_v1_errors_proto_rawDescGZIP(), []int{0}
+	return file_inkan_v1_errors_proto_rawDescGZIP(), []int{1}
 }
 
-// ErrorText says what an error is, to people. Texts may hold {name}
-// placeholders that are filled from the ErrorInfo metadata of the same name. A
-// part in [[brackets]] counts only when all its placeholders have a value.
+// ErrorText says what an error is, to people. Texts, but for the causes, may
+// hold {name} placeholders that are filled from the ErrorInfo metadata of the
+// same name. A part in [[brackets]] counts only when all its placeholders have
+// a value.
 type ErrorText struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The canonical gRPC code's number (google.rpc.Code).
@@ -390,7 +520,13 @@ type ErrorText struct {
 	// What happened and what it means for the card, in Japanese.
 	Ja string `protobuf:"bytes,4,opt,name=ja,proto3" json:"ja,omitempty"`
 	// The next step, in Japanese.
-	NextJa        string `protobuf:"bytes,5,opt,name=next_ja,json=nextJa,proto3" json:"next_ja,omitempty"`
+	NextJa string `protobuf:"bytes,5,opt,name=next_ja,json=nextJa,proto3" json:"next_ja,omitempty"`
+	// Why this happens, in English.
+	CauseEn string `protobuf:"bytes,6,opt,name=cause_en,json=causeEn,proto3" json:"cause_en,omitempty"`
+	// Why this happens, in Japanese.
+	CauseJa string `protobuf:"bytes,7,opt,name=cause_ja,json=causeJa,proto3" json:"cause_ja,omitempty"`
+	// Who can help, whoever can do most first.
+	Who           []Helper `protobuf:"varint,8,rep,packed,name=who,proto3,enum=inkan.v1.Helper" json:"who,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,6 +596,82 @@ func (x *ErrorText) GetNextJa() string {
 	return ""
 }
 
+func (x *ErrorText) GetCauseEn() string {
+	if x != nil {
+		return x.CauseEn
+	}
+	return ""
+}
+
+func (x *ErrorText) GetCauseJa() string {
+	if x != nil {
+		return x.CauseJa
+	}
+	return ""
+}
+
+func (x *ErrorText) GetWho() []Helper {
+	if x != nil {
+		return x.Who
+	}
+	return nil
+}
+
+// HelperText says who a Helper is, to people.
+type HelperText struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In English.
+	En string `protobuf:"bytes,1,opt,name=en,proto3" json:"en,omitempty"`
+	// In Japanese.
+	Ja            string `protobuf:"bytes,2,opt,name=ja,proto3" json:"ja,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HelperText) Reset() {
+	*x = HelperText{}
+	mi := &file_inkan_v1_errors_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HelperText) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HelperText) ProtoMessage() {}
+
+func (x *HelperText) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_errors_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HelperText.ProtoReflect.Descriptor instead.
+func (*HelperText) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_errors_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HelperText) GetEn() string {
+	if x != nil {
+		return x.En
+	}
+	return ""
+}
+
+func (x *HelperText) GetJa() string {
+	if x != nil {
+		return x.Ja
+	}
+	return ""
+}
+
 var file_inkan_v1_errors_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
@@ -467,6 +679,14 @@ var file_inkan_v1_errors_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50871,
 		Name:          "inkan.v1.error_text",
 		Tag:           "bytes,50871,opt,name=error_text",
+		Filename:      "inkan/v1/errors.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.EnumValueOptions)(nil),
+		ExtensionType: (*HelperText)(nil),
+		Field:         50872,
+		Name:          "inkan.v1.helper_text",
+		Tag:           "bytes,50872,opt,name=helper_text",
 		Filename:      "inkan/v1/errors.proto",
 	},
 }
@@ -477,104 +697,146 @@ var (
 	//
 	// optional inkan.v1.ErrorText error_text = 50871;
 	E_ErrorText = &file_inkan_v1_errors_proto_extTypes[0]
+	// Text of one Helper.
+	//
+	// optional inkan.v1.HelperText helper_text = 50872;
+	E_HelperText = &file_inkan_v1_errors_proto_extTypes[1]
 )
 
 var File_inkan_v1_errors_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x15inkan/v1/errors.proto\x12\binkan.v1\x1a google/protobuf/descriptor.proto\"z\n" +
+	"\x15inkan/v1/errors.proto\x12\binkan.v1\x1a google/protobuf/descriptor.proto\"\xd4\x01\n" +
 	"\tErrorText\x12\x1b\n" +
 	"\tgrpc_code\x18\x01 \x01(\x05R\bgrpcCode\x12\x0e\n" +
 	"\x02en\x18\x02 \x01(\tR\x02en\x12\x17\n" +
 	"\anext_en\x18\x03 \x01(\tR\x06nextEn\x12\x0e\n" +
 	"\x02ja\x18\x04 \x01(\tR\x02ja\x12\x17\n" +
-	"\anext_ja\x18\x05 \x01(\tR\x06nextJa*\xf8\xe6\x01\n" +
-	"\x06Reason\x12\x16\n" +
-	"\x12REASON_UNSPECIFIED\x10\x00\x12\xb1\x03\n" +
-	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\x99\x03\xba\xeb\x18\x94\x03\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。\x12\xdc\x02\n" +
-	"\x12REASON_CARD_LOCKED\x10\xea\a\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x12*The card is locked: no PIN tries are left.\x1aOUnlock the card with its unlock code, or ask the helpdesk of the card's issuer.\"<ICカードはロックされています(残り回数 0)。*~ロック解除コードでロックを解除するか、カード発行元のヘルプデスクに連絡してください。\x12\xee\x02\n" +
-	"\x14REASON_PIN_MALFORMED\x10\xeb\a\x1a\xd2\x02\xba\xeb\x18\xcd\x02\b\x03\x12>This cannot be a PIN of this card: {detail}. No try was spent.\x1aEEnter the PIN in half-width characters, as printed on the PIN notice.\"rこのICカードの暗証番号の形式ではありません({detail})。残り回数は減っていません。*N暗証番号通知書のとおり、半角文字で入力してください。\x12\xcc\a\n" +
-	"\x15REASON_PIN_NO_VERDICT\x10\xec\a\x1a\xaf\a\xba\xeb\x18\xaa\a\b\n" +
-	"\x12\xa9\x01The card did not say whether the PIN is right[[: its answer, status word {status_word}, is not known as \"wrong PIN\"]]. The try counts as spent. Tries left: {tries_left}.\x1a\xc8\x01Leave the card in the reader, look at the status, and try once more.[[ If the card answers {status_word} to every wrong PIN, a card profile with words.wrong = [\"{status_word}\"] teaches it to inkand.]]\"\x90\x02暗証番号の照合結果をICカードから受け取れませんでした[[(応答のステータスワード {status_word} は「暗証番号の誤り」として登録されていません)]]。1回使ったものとして数えます。残り回数: {tries_left}。*\x9b\x02カードをリーダに入れたまま状態を確認し、もう一度だけ試してください。[[暗証番号を誤るたびに {status_word} が返る場合は、カードプロファイルに words.wrong = [\"{status_word}\"] と書くとinkandに覚えさせられます。]]\x12\xb6\x02\n" +
-	"\x17REASON_PROMPT_CANCELLED\x10\xed\a\x1a\x97\x02\xba\xeb\x18\x92\x02\b\x01\x12.The PIN entry was cancelled. No try was spent.\x1a>Start the operation again when you are ready to enter the PIN.\"Z暗証番号の入力が取り消されました。残り回数は減っていません。*B入力できるときに、もう一度操作してください。\x12\xd0\x02\n" +
-	"\x15REASON_PROMPT_TIMEOUT\x10\xee\a\x1a\xb3\x02\xba\xeb\x18\xae\x02\b\t\x121Nobody entered the PIN in time. No try was spent.\x1aBStart the operation again and enter the PIN within the time shown.\"c時間内に暗証番号が入力されませんでした。残り回数は減っていません。*Nもう一度操作し、表示された時間内に入力してください。\x12\x84\x04\n" +
-	"\x13REASON_NO_PIN_AGENT\x10\xef\a\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\t\x12^There is nobody to ask for the PIN: no PIN agent is connected for this user. No try was spent.\x1ahRun the command at a terminal, or give the PIN with --pin-fd, or start the prompt agent of your session.\"\x9b\x01暗証番号を尋ねる相手がいません(このユーザのPINエージェントが接続していません)。残り回数は減っていません。*x端末で実行するか、--pin-fd で渡すか、セッションの入力プログラムを起動してください。\x12\xe2\x02\n" +
-	"\x19REASON_PIN_SOURCE_REFUSED\x10\xf0\a\x1a\xc1\x02\xba\xeb\x18\xbc\x02\b\a\x12@A program may not give the PIN here: {detail}. No try was spent.\x1a4Enter the PIN in the trusted prompt of your session.\"sここではプログラムから暗証番号を渡せません({detail})。残り回数は減っていません。*Kセッションの入力画面で暗証番号を入力してください。\x12\xe9\x03\n" +
-	"\x10REASON_CARD_HELD\x10\xf2\a\x1a\xd1\x03\xba\xeb\x18\xcc\x03\b\t\x12cThe card is held: {detail}. No PIN is sent to it until a person confirms. Tries left: {tries_left}.\x1a[Find out what went wrong, then run: inkan acknowledge. Taking the card out does not end it.\"\x80\x01ICカードは保留中です({detail})。人が確認するまで暗証番号を送りません。残り回数: {tries_left}。*\x82\x01原因を確かめてから inkan acknowledge を実行してください。カードを差し直しても解除されません。\x12\xde\x02\n" +
-	"\x10REASON_CARD_DEAD\x10\xf3\a\x1a\xc6\x02\xba\xeb\x18\xc1\x02\b\t\x12EThe card is dead: it is locked and its unlock code has no tries left.\x1a+The card must be re-issued. Ask its issuer.\"yICカードは使用不能です(ロックされており、ロック解除コードの残り回数もありません)。*Nカードの再発行が必要です。発行元に連絡してください。\x12\xd9\x03\n" +
-	"\x16REASON_REINSERT_NEEDED\x10\xf4\a\x1a\xbb\x03\xba\xeb\x18\xb6\x03\b\t\x12SNo more tries until the card is inserted again: {detail}. Tries left: {tries_left}.\x1apLook up the PIN. Then take the card out and insert it again, or ask the administrator of this PC to acknowledge.\"lカードを差し直すまで、これ以上照合できません({detail})。残り回数: {tries_left}。*}暗証番号を確認し、カードを抜いて差し直すか、このPCの管理者に解除を依頼してください。\x12\x93\x03\n" +
-	"\x10REASON_TRY_LATER\x10\xf5\a\x1a\xfb\x02\xba\xeb\x18\xf6\x02\b\t\x12PAfter a wrong try the next one must wait: {seconds} s. Tries left: {tries_left}.\x1a7Check the PIN meanwhile, and try again after that time.\"\x7f誤った照合の直後は、次の照合まで待つ必要があります(あと{seconds}秒)。残り回数: {tries_left}。*fその間に暗証番号を確認し、時間がたってからもう一度操作してください。\x12\xc0\x04\n" +
-	"\x16REASON_PIN_KNOWN_WRONG\x10\xf6\a\x1a\xa2\x04\xba\xeb\x18\x9d\x04\b\t\x12pThe card has refused this very PIN before. It was not sent again and no try was spent. Tries left: {tries_left}.\x1aqEnter another PIN. If it was changed elsewhere since then, enter it in the trusted prompt and confirm that there.\"\xa3\x01この暗証番号は、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。残り回数: {tries_left}。*\x8d\x01別の暗証番号を入力してください。他の場所で変更した場合は、入力画面でその旨を確認してください。\x12\x99\x03\n" +
-	"\x16REASON_NEW_PIN_REFUSED\x10\xf7\a\x1a\xfb\x02\xba\xeb\x18\xf6\x02\b\x03\x12>The new PIN cannot be used: {detail}. The PIN was not changed.\x1aUChoose another PIN: not the old one, no row such as 123456, no single digit repeated.\"dこの新しい暗証番号は使えません({detail})。暗証番号は変更していません。*u古い番号、123456のような並び、同じ数字の繰返しを避けて、別の番号にしてください。\x12\xfd\x03\n" +
-	"\x18REASON_UNLOCK_CODE_WRONG\x10\xf8\a\x1a\xdd\x03\xba\xeb\x18\xd8\x03\b\t\x12tThe unlock code is wrong. Tries of the unlock code left: {tries_left}. When none is left the card must be re-issued.\x1a[Check the code on the notice of the card's issuer before the next try, or ask the helpdesk.\"\x98\x01ロック解除コードが違います。ロック解除コードの残り回数: {tries_left}。なくなるとカードの再発行が必要です。*f発行元の通知書でコードを確認するか、ヘルプデスクに連絡してください。\x12\xe9\x04\n" +
-	"\x15REASON_CHANGE_UNKNOWN\x10\xf9\a\x1a\xcc\x04\xba\xeb\x18\xc7\x04\b\n" +
-	"\x12\x8e\x01The card did not say whether it took the new PIN: it has either the old or the new one now. The try counts as spent. Tries left: {tries_left}.\x1ahLeave the card in the reader and verify with the new PIN first, then with the old one: inkan pin verify.\"\xcd\x01新しい暗証番号に変わったかどうか、ICカードの応答を受け取れませんでした(新旧どちらかです)。1回使ったものとして数えます。残り回数: {tries_left}。*xカードを入れたまま inkan pin verify で、まず新しい番号、次に古い番号を試してください。\x12\xae\x03\n" +
-	"\x1bREASON_CONFIRMATION_REFUSED\x10\xfa\a\x1a\x8b\x03\xba\xeb\x18\x86\x03\b\t\x12[The confirmation was not typed as asked. Nothing was sent to the card and no try was spent.\x1aCRead the prompt again and type exactly what it asks for, or cancel.\"o確認の入力が一致しません。カードには何も送らず、残り回数も減っていません。*o画面の説明をもう一度読み、示されたとおりに入力するか、取り消してください。\x12\x9d\x03\n" +
-	"\x1cREASON_UNLOCK_CODE_MALFORMED\x10\xfb\a\x1a\xf9\x02\xba\xeb\x18\xf4\x02\b\x03\x12GThis cannot be an unlock code of this card: {detail}. No try was spent.\x1aWEnter the code in half-width characters, as printed on the notice of the card's issuer.\"~このICカードのロック解除コードの形式ではありません({detail})。残り回数は減っていません。*N発行元の通知書のとおり、半角文字で入力してください。\x12\xfe\x02\n" +
-	"\x16REASON_NEW_PINS_DIFFER\x10\xfc\a\x1a\xe0\x02\xba\xeb\x18\xdb\x02\b\x03\x12YThe new PIN was typed differently the second time. Nothing was sent and no try was spent.\x1a,Start again and type the same new PIN twice.\"\x85\x01新しい暗証番号の2回の入力が一致しません。カードには何も送らず、残り回数も減っていません。*Fもう一度操作し、同じ番号を2回入力してください。\x12\xcb\x04\n" +
-	"\x1aREASON_UNLOCK_CODE_USED_UP\x10\xfd\a\x1a\xa9\x04\xba\xeb\x18\xa4\x04\b\t\x12~The unlock code has no tries left: this card cannot be unlocked any more. As long as its PIN is not locked it signs as before.\x1aRTake care of the PIN: once it is locked, the card must be re-issued by its issuer.\"\xda\x01ロック解除コードの残り回数がありません。このICカードのロックはもう解除できません。暗証番号がロックされていなければ、署名はこれまでどおりできます。*o暗証番号の誤りに注意してください。ロックされるとカードの再発行が必要です。\x12\xc0\x05\n" +
-	"\x1eREASON_UNLOCK_CODE_KNOWN_WRONG\x10\xfe\a\x1a\x9a\x05\xba\xeb\x18\x95\x05\b\t\x12\x8b\x01The card has refused this very unlock code before. It was not sent again and no try was spent. Tries of the unlock code left: {tries_left}.\x1a\x7fCheck the code on the notice of the card's issuer. If it was changed since then, enter it again and confirm that in the prompt.\"\xca\x01このロック解除コードは、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。ロック解除コードの残り回数: {tries_left}。*\xb4\x01発行元の通知書でコードを確認してください。その後に変更された場合は、もう一度入力し、入力画面でその旨を確認してください。\x12\xb5\x05\n" +
-	"\x15REASON_UNLOCK_UNKNOWN\x10\xff\a\x1a\x98\x05\xba\xeb\x18\x93\x05\b\n" +
-	"\x12\x9f\x01The card did not say whether it took the unlock code: it may have the new PIN now or not. The try counts as spent. Tries of the unlock code left: {tries_left}.\x1agLeave the card in the reader and run inkan unlock again with the same unlock code and the same new PIN.\"\xeb\x01ロック解除の結果をICカードから受け取れませんでした(新しい暗証番号になったかどうか不明です)。1回使ったものとして数えます。ロック解除コードの残り回数: {tries_left}。*\x95\x01カードを入れたまま、同じロック解除コードと同じ新しい暗証番号で inkan unlock をもう一度実行してください。\x12\xf6\x01\n" +
-	"\x15REASON_CARD_NOT_FOUND\x10\xd1\x0f\x1a\xd9\x01\xba\xeb\x18\xd4\x01\b\x05\x12%The card {card} is not in any reader.\x1a)Insert the card, then look at the status.\"4ICカード {card} がリーダにありません。*Hカードを差し込んでから、状態を確認してください。\x12\xb6\x02\n" +
-	"\x14REASON_KEY_NOT_FOUND\x10\xd2\x0f\x1a\x9a\x02\xba\xeb\x18\x95\x02\b\x05\x125There is no key {key} on the cards that are inserted.\x1a7List the keys, and insert the card that holds this one.\"H鍵 {key} は、差し込まれているICカードにありません。*W鍵の一覧を表示し、この鍵のあるカードを差し込んでください。\x12\xdd\x02\n" +
-	"\x13REASON_CARD_REMOVED\x10\xd3\x0f\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\n" +
-	"\x12AThe card was removed while it was being used. Nothing was signed.\x1a9Insert the card, look at the tries left, and start again.\"S使用中にICカードが抜かれました。署名は行われていません。*fカードを差し込み、残り回数を確認してから、もう一度操作してください。\x12\xc2\x02\n" +
-	"\x13REASON_CARD_CHANGED\x10\xd4\x0f\x1a\xa7\x02\xba\xeb\x18\xa2\x02\b\n" +
-	"\x12NAnother card is in the reader now. Its PIN was not asked and no try was spent.\x1a&Insert the right card and start again.\"Y別のICカードに差し替えられました。残り回数は減っていません。*K正しいカードを差し込み、もう一度操作してください。\x12\x8e\x02\n" +
-	"\x12REASON_CARD_SILENT\x10\xd5\x0f\x1a\xf4\x01\xba\xeb\x18\xef\x01\b\n" +
-	"\x12 The card did not answer in time.\x1a?Take the card out, insert it again, and look at the tries left.\"8ICカードが時間内に応答しませんでした。*Nカードを抜いて差し直し、残り回数を確認してください。\x12\xf7\x02\n" +
-	"\x11REASON_CARD_FAULT\x10\xd6\x0f\x1a\xde\x02\xba\xeb\x18\xd9\x02\b\r\x121The card answered in an unexpected way: {detail}.\x1aZTake the card out and insert it again. If it happens again, report the code and this text.\"<ICカードが想定外の応答をしました({detail})。*\x87\x01カードを抜いて差し直してください。繰り返す場合は、コードとこの文を添えて連絡してください。\x12\xe1\x02\n" +
-	"\x1dREASON_SIGNATURE_CHECK_FAILED\x10\xd7\x0f\x1a\xbc\x02\xba\xeb\x18\xb7\x02\b\r\x12OThe card made a signature that does not fit its public key. It was thrown away.\x1a7Do not use this card until its issuer has looked at it.\"VICカードの署名が公開鍵と一致しません。署名は破棄しました。*Q発行元が確認するまで、このカードを使わないでください。\x12\xee\x02\n" +
-	"\x1dREASON_CERTIFICATE_NOT_USABLE\x10\xd8\x0f\x1a\xc9\x02\xba\xeb\x18\xc4\x02\b\t\x12GThe certificate cannot be used for signing: {detail}. No try was spent.\x1aEChoose a key with a valid certificate, or check the clock of this PC.\"^この証明書では署名できません({detail})。残り回数は減っていません。*P有効な証明書の鍵を選ぶか、PCの時計を確認してください。\x12\xbe\x01\n" +
-	"\x15REASON_NO_CERTIFICATE\x10\xd9\x0f\x1a\xa1\x01\xba\xeb\x18\x9c\x01\b\x05\x12-The key {key} has no certificate on the card.\x1a\x13Choose another key.\".鍵 {key} には証明書がありません。*$別の鍵を選んでください。\x12\xec\x01\n" +
-	"\x13REASON_READER_FAULT\x10\xda\x0f\x1a\xd1\x01\xba\xeb\x18\xcc\x01\b\n" +
-	"\x12\x1cThe reader failed: {detail}.\x1a0Plug the reader in again and look at the status.\"4リーダでエラーが起きました({detail})。*Bリーダを接続し直し、状態を確認してください。\x12\xe8\x02\n" +
-	"\x17REASON_PCSC_UNAVAILABLE\x10\xdb\x0f\x1a\xc9\x02\xba\xeb\x18\xc4\x02\b\t\x124The card service of this PC (pcscd) does not answer.\x1aTInstall pcscd and start it: systemctl start pcscd.socket. inkand finds it by itself.\"?このPCのカードサービス(pcscd)が応答しません。*spcscdを導入し、systemctl start pcscd.socket で起動してください。inkandは自動で接続します。\x12\xc6\x02\n" +
-	"\x10REASON_NO_READER\x10\xdc\x0f\x1a\xae\x02\xba\xeb\x18\xa9\x02\b\t\x12\x1cNo card reader is connected.\x1aMConnect the reader. If it is connected, install its driver (Debian: libccid).\"3カードリーダが接続されていません。*\x82\x01リーダを接続してください。接続済みの場合は、ドライバ(Debianでは libccid)を導入してください。\x12\xe1\x01\n" +
-	"\x0eREASON_NO_CARD\x10\xdd\x0f\x1a\xcb\x01\xba\xeb\x18\xc6\x01\b\t\x12\x17No card is in a reader.\x1a/Insert the card, chip first, and keep it there.\",リーダにICカードがありません。*JICチップの側からカードを奥まで差し込んでください。\x12\xc8\x03\n" +
-	"\x13REASON_CARD_UNKNOWN\x10\xde\x0f\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\t\x12VThe card has no application that Inkan knows. It was looked at once and is left alone.\x1aQCheck that it is the right card and that the chip is clean, then insert it again.\"\x8b\x01このICカードは、Inkanが扱えるカードではありません。一度だけ確認し、その後は何も送っていません。*kカードが正しいか、ICチップが汚れていないかを確認し、差し直してください。\x12\x8a\x02\n" +
-	"\x14REASON_READER_IN_USE\x10\xdf\x0f\x1a\xee\x01\xba\xeb\x18\xe9\x01\b\n" +
-	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。\x12\xb1\x05\n" +
-	"\x15REASON_CARD_DUPLICATE\x10\xe0\x0f\x1a\x94\x05\xba\xeb\x18\x8f\x05\b\t\x12\x86\x01More than one card says that it is {card} (readers: {readers}). One of them may be a copy, so none of them is used and no PIN is sent.\x1a\x8b\x01Take out all but the one that is yours, then look at the status. If you know of one such card only, tell its issuer before you enter a PIN.\"\xa6\x01{card} を名乗るICカードが複数あります(リーダ: {readers})。複製の可能性があるため、どれも使わず、暗証番号も送りません。*\xca\x01自分のカード以外を抜いてから、状態を確認してください。カードが1枚しかないはずの場合は、暗証番号を入力する前に発行元へ連絡してください。\x12\x88\x05\n" +
-	"\x16REASON_VIRTUAL_REFUSED\x10\xe1\x0f\x1a\xea\x04\xba\xeb\x18\xe5\x04\b\t\x12yThis is a virtual card, whose PIN everybody knows, and this inkand takes none (allow_virtual = false). It was left alone.\x1a{Insert the company's card. To try Inkan out on a test PC, set allow_virtual = true in the configuration and restart inkand.\"\xbb\x01これは仮想カード(暗証番号が公開されているもの)で、このinkandでは使えません(allow_virtual = false)。識別のほかは何も読み取っていません。*\xaa\x01会社のICカードを差し込んでください。試験用のPCで試す場合は、設定に allow_virtual = true を書き、inkandを再起動してください。\x12\xc4\x05\n" +
-	"\x12REASON_PCSC_DENIED\x10\xe2\x0f\x1a\xaa\x05\xba\xeb\x18\xa5\x05\b\t\x12VThe card service of this PC (pcscd) runs, but inkand's user may not use it ({detail}).\x1a\xb6\x01Let inkand's user write to pcscd's socket and, where polkit guards it, grant org.debian.pcsc-lite.access_pcsc and access_card (see README.polkit of pcscd). inkand finds it by itself.\"\x8b\x01このPCのカードサービス(pcscd)は動いていますが、inkandのユーザには使用が許可されていません({detail})。*\x81\x02pcscdのソケットへの書き込みをinkandのユーザに許可し、polkitで制限している場合は org.debian.pcsc-lite.access_pcsc と access_card を許可してください(pcscdの README.polkit 参照)。inkandは自動で接続します。\x12\x91\x04\n" +
-	"\x18REASON_CARD_STOPPED_HERE\x10\xe3\x0f\x1a\xf1\x03\xba\xeb\x18\xec\x03\b\t\x12\\The card {card} is stopped on this PC: it was reported lost. Nothing is signed with it here.\x1avIf it was found, ask the administrator of this PC to lift the stop with a reason. Tell the registry about a lost card.\"tICカード {card} は、このPCで使用停止になっています(紛失の届出)。署名はできません。*\x9b\x01見つかった場合は、このPCの管理者に理由を添えて解除を依頼してください。紛失時は登記所への届出も必要です。\x12\x82\x02\n" +
-	"\x1aREASON_CARD_NOT_REGISTERED\x10\xe4\x0f\x1a\xe0\x01\xba\xeb\x18\xdb\x01\b\x05\x12*The card {card} was never seen on this PC.\x1a%List the cards with: inkan card list.\"KICカード {card} は、このPCで使われたことがありません。*7inkan card list で一覧を確認してください。\x12\xb5\x02\n" +
-	"\x17REASON_CARD_NOT_STOPPED\x10\xe5\x0f\x1a\x96\x02\xba\xeb\x18\x91\x02\b\t\x12?The card {card} is not stopped on this PC. Nothing was changed.\x1a%List the cards with: inkan card list.\"lICカード {card} は、このPCで使用停止になっていません。何も変更していません。*7inkan card list で一覧を確認してください。\x12\x88\x02\n" +
-	"\x14REASON_CARD_NOT_HELD\x10\xe6\x0f\x1a\xec\x01\xba\xeb\x18\xe7\x01\b\t\x12NThe card {card} is not held and needs no acknowledgement. Nothing was changed.\x1a\x13Look at the status.\"XICカード {card} は保留中ではありません。何も変更していません。*$状態を確認してください。\x12\xd8\x03\n" +
-	"\x16REASON_TOKEN_AMBIGUOUS\x10\xe7\x0f\x1a\xba\x03\xba\xeb\x18\xb5\x03\b\t\x12MPKCS#11 module {module} shows {count} tokens in this reader. No PIN was sent.\x1abSay in inkand's configuration which one is meant: token.label in the pkcs11 section of the module.\"\x8f\x01PKCS#11モジュール {module} はこのリーダに {count} 個のトークンを示しています。暗証番号は送っていません。*linkandの設定の pkcs11 の項に token.label を書き、使うトークンを指定してください。\x12\xa1\x02\n" +
-	"\x16REASON_REQUEST_INVALID\x10\xb9\x17\x1a\x83\x02\xba\xeb\x18\xfe\x01\b\x03\x12#The request is not valid: {detail}.\x1aFCorrect the request; the API description names the rule of each field.\"7要求の内容が正しくありません({detail})。*T要求を直してください。各項目の規則はAPIの説明にあります。\x12\x99\x03\n" +
-	"\x14REASON_DIGEST_LENGTH\x10\xba\x17\x1a\xfd\x02\xba\xeb\x18\xf8\x02\b\x03\x12KThe digest has {got} bytes, but {algorithm} needs {want}. No try was spent.\x1a9Hash the document with the hash that the algorithm names.\"\x86\x01ダイジェストが{got}バイトです。{algorithm} では{want}バイトが必要です。残り回数は減っていません。*cアルゴリズムが示すハッシュで文書のダイジェストを計算してください。\x12\xdd\x02\n" +
-	"\x18REASON_ALGORITHM_REFUSED\x10\xbb\x17\x1a\xbd\x02\xba\xeb\x18\xb8\x02\b\x03\x12S{algorithm} is not used for signing: SHA-1 and MD5 can be forged. No try was spent.\x1a Use SHA-256, SHA-384 or SHA-512.\"v{algorithm} は署名に使えません(SHA-1とMD5は偽造できるため)。残り回数は減っていません。*ESHA-256、SHA-384、SHA-512のいずれかを使ってください。\x12\xd2\x02\n" +
-	"\x19REASON_ALGORITHM_MISMATCH\x10\xbc\x17\x1a\xb1\x02\xba\xeb\x18\xac\x02\b\x03\x12D{algorithm} does not fit a key of type {key_type}. No try was spent.\x1a6Use an algorithm that the key list names for this key.\"`{algorithm} は {key_type} の鍵では使えません。残り回数は減っていません。*H鍵の一覧に示されたアルゴリズムを使ってください。\x12\x99\x02\n" +
-	"\x18REASON_MESSAGE_TOO_LARGE\x10\xbd\x17\x1a\xf9\x01\xba\xeb\x18\xf4\x01\b\b\x126The message is larger than the service takes (64 KiB).\x1a2Send the digest of the document, not the document.\"4メッセージが大きすぎます(上限64KiB)。*N文書そのものではなく、ダイジェストを送ってください。\x12\x89\x04\n" +
-	"\x18REASON_MECHANISM_MISSING\x10\xbe\x17\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\t\x12_The card cannot make {algorithm}: PKCS#11 module {module} has no mechanism that signs a digest.\x1aSUse another algorithm of the key list, or ask the card's vendor for a newer module.\"\x96\x01このカードでは {algorithm} を使えません。PKCS#11モジュール {module} にダイジェストへ署名する機能がありません。*\x90\x01鍵の一覧にある別のアルゴリズムを使うか、カードの提供元に新しいモジュールを問い合わせてください。\x12\xd2\x02\n" +
-	"\x19REASON_CALLER_NOT_ALLOWED\x10\xa1\x1f\x1a\xb1\x02\xba\xeb\x18\xac\x02\b\a\x12%User {uid} may not do this: {detail}.\x1aFAsk the administrator of this PC; members of the group inkan may sign.\"Mユーザ {uid} にはこの操作が許可されていません({detail})。*jこのPCの管理者に相談してください。inkanグループのメンバーは署名できます。\x12\x82\x02\n" +
-	"\x12REASON_CALLER_GONE\x10\xa2\x1f\x1a\xe8\x01\xba\xeb\x18\xe3\x01\b\a\x127The program that asked has ended. Nothing was released.\x1a\x18Start the program again.\"W要求したプログラムは終了しています。結果は渡していません。*3プログラムを起動し直してください。\x12\xab\x02\n" +
-	"\x18REASON_AUDIT_UNAVAILABLE\x10\x89'\x1a\x8b\x02\xba\xeb\x18\x86\x02\b\t\x120The log cannot be written, so nothing is signed.\x1a?Make room on the disk, look at its health, then restart inkand.\"9記録を書き込めないため、署名しません。*Tディスクの空きと状態を確認し、inkandを再起動してください。\x12\xef\x02\n" +
-	"\x1aREASON_JOURNAL_UNAVAILABLE\x10\x8a'\x1a\xcd\x02\xba\xeb\x18\xc8\x02\b\t\x12EThe PIN-try journal cannot be written, so no PIN is sent to any card.\x1a?Make room on the disk, look at its health, then restart inkand.\"f暗証番号の試行記録を書き込めないため、カードに暗証番号を送りません。*Tディスクの空きと状態を確認し、inkandを再起動してください。\x12\xb9\x04\n" +
-	"\x16REASON_JOURNAL_DAMAGED\x10\x8b'\x1a\x9b\x04\xba\xeb\x18\x96\x04\b\x0f\x12bThe PIN-try journal is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1axKeep a copy of the state directory. Then run: inkand journal renew --state DIR (every card starts with at most 3 tries).\"\x7f暗証番号の試行記録が壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*\xb2\x01状態ディレクトリの写しを取ってから inkand journal renew --state DIR を実行してください(各カードの残り回数は最大3回から始まります)。\x12\xa4\x02\n" +
-	"\x13REASON_STATE_IN_USE\x10\x8c'\x1a\x89\x02\xba\xeb\x18\x84\x02\b\t\x12BAnother inkand already uses the state directory {path} ({detail}).\x1a(Use the one that runs, or stop it first.\"N別のinkandが状態ディレクトリ {path} を使用中です({detail})。*B動作中のinkandを使うか、先に停止してください。\x12\xe3\x02\n" +
-	"\x19REASON_STATE_NOT_WRITABLE\x10\x8d'\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x124The state directory {path} cannot be used: {detail}.\x1aQGive a directory that belongs to inkand's user and that nobody else can write to.\"?状態ディレクトリ {path} を使えません({detail})。*oinkandのユーザが所有し、他の人が書き込めないディレクトリを指定してください。\x12\xa3\x02\n" +
-	"\x15REASON_CONFIG_INVALID\x10\x8e'\x1a\x86\x02\xba\xeb\x18\x81\x02\b\x03\x12)The configuration is not valid: {detail}.\x1aFCorrect the file and try it with: inkand --check-config --config FILE.\".設定が正しくありません({detail})。*Zファイルを直し、inkand --check-config --config FILE で確認してください。\x12\xa1\x02\n" +
-	"\x14REASON_SHUTTING_DOWN\x10\x90'\x1a\x85\x02\xba\xeb\x18\x80\x02\b\n" +
-	"\x12@The service is stopping. Nothing was begun and no try was spent.\x1a\x1aTry again when it is back.\"iサービスは停止処理中です。何も行っておらず、残り回数も減っていません。*3再開後にもう一度操作してください。\x12\x9b\x02\n" +
-	"\x0fREASON_INTERNAL\x10\x91'\x1a\x84\x02\xba\xeb\x18\xff\x01\b\r\x12#Something went wrong inside inkand.\x1a?Report the code and the time; inkand's own log holds the cause.\"0inkandの内部でエラーが起きました。*cコードと時刻を添えて連絡してください。原因はinkandのログにあります。\x12\xcc\x03\n" +
-	"\x17REASON_DATABASE_DAMAGED\x10\x92'\x1a\xad\x03\xba\xeb\x18\xa8\x03\b\x0f\x12_The log database is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1aQKeep a copy of the state directory and restore it, whole, from the newest backup.\"|記録データベースが壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*r状態ディレクトリの写しを取り、最新のバックアップから全体を復元してください。\x12\xc3\x02\n" +
-	"\x1aREASON_SERVICE_UNREACHABLE\x10\x93'\x1a\xa1\x02\xba\xeb\x18\x9c\x02\b\x0e\x12-inkand cannot be reached at {path}: {detail}.\x1aJCheck that inkand runs and that --socket or INKAN_SOCKET names its socket.\"3inkandに接続できません({path}: {detail})。*hinkandが動いているか、--socket または INKAN_SOCKET が正しいか確認してください。\x12\x9e\x03\n" +
-	"\x11REASON_CALL_ENDED\x10\x94'\x1a\x85\x03\xba\xeb\x18\x80\x03\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。\x12\xdb\x02\n" +
-	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xbf\x02\xba\xeb\x18\xba\x02\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。\x12\xaa\x03\n" +
-	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\x8a\x03\xba\xeb\x18\x85\x03\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。\x12\x88\x04\n" +
-	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xed\x03\xba\xeb\x18\xe8\x03\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。\x12\xbb\x03\n" +
-	"\x13REASON_MODULE_FAULT\x10\x98'\x1a\xa0\x03\xba\xeb\x18\x9b\x03\b\r\x12HPKCS#11 module {module} failed: {detail}. It is started again by itself.\x1aYTry again. If it happens again, look into inkand's log and tell the vendor of the module.\"]PKCS#11モジュール {module} が異常です({detail})。自動で起動し直します。*\x92\x01もう一度試してください。繰り返す場合は inkand のログを確認し、モジュールの提供元に連絡してください。\x12\xe3\x02\n" +
-	"\x19REASON_MODULE_UNAVAILABLE\x10\x99'\x1a\xc2\x02\xba\xeb\x18\xbd\x02\b\t\x123PKCS#11 module {module} is not available: {detail}.\x1aUCheck path, environment and writable folders of the module in inkand's configuration.\"?PKCS#11モジュール {module} を使えません({detail})。*linkandの設定にあるモジュールのパス、環境変数、書込み先を確認してください。\x12\xd0\x02\n" +
-	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xaf\x02\xba\xeb\x18\xaa\x02\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。\x12\xbb\x03\n" +
-	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\x99\x03\xba\xeb\x18\x94\x03\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。\x12\xe6\x03\n" +
-	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xc9\x03\xba\xeb\x18\xc4\x03\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。\"\x06\b\x8f'\x10\x8f'*\x18REASON_NO_READER_BACKEND:W\n" +
+	"\anext_ja\x18\x05 \x01(\tR\x06nextJa\x12\x19\n" +
+	"\bcause_en\x18\x06 \x01(\tR\acauseEn\x12\x19\n" +
+	"\bcause_ja\x18\a \x01(\tR\acauseJa\x12\"\n" +
+	"\x03who\x18\b \x03(\x0e2\x10.inkan.v1.HelperR\x03who\",\n" +
 	"\n" +
-	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorTextB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
+	"HelperText\x12\x0e\n" +
+	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
+	"\x02ja\x18\x02 \x01(\tR\x02ja*\xa9\x04\n" +
+	"\x06Helper\x12\x16\n" +
+	"\x12HELPER_UNSPECIFIED\x10\x00\x12?\n" +
+	"\n" +
+	"HELPER_YOU\x10\x01\x1a/\xc2\xeb\x18+\n" +
+	"\x0fyou, at this PC\x12\x18操作している本人\x12R\n" +
+	"\x14HELPER_ADMINISTRATOR\x10\x02\x1a8\xc2\xeb\x184\n" +
+	"\x1cthe administrator of this PC\x12\x14このPCの管理者\x12c\n" +
+	"\rHELPER_ISSUER\x10\x03\x1aP\xc2\xeb\x18L\n" +
+	"!the helpdesk of the card's issuer\x12'カード発行元のヘルプデスク\x12l\n" +
+	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
+	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
+	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xad\xa9\x03\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
+	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
+	"\x12REASON_CARD_LOCKED\x10\xea\a\x1a\xce\x04\xba\xeb\x18\xc9\x04\b\t\x12*The card is locked: no PIN tries are left.\x1aOUnlock the card with its unlock code, or ask the helpdesk of the card's issuer.\"<ICカードはロックされています(残り回数 0)。*~ロック解除コードでロックを解除するか、カード発行元のヘルプデスクに連絡してください。2tThe PIN was wrong as often in a row as the card allows. Tries that got no answer, and those on other PCs, count too.:\x8f\x01暗証番号の誤りがカードの許す回数だけ続きました。応答のなかった照合や、他のPCでの照合も数えます。B\x02\x01\x03\x12\x84\x05\n" +
+	"\x14REASON_PIN_MALFORMED\x10\xeb\a\x1a\xe8\x04\xba\xeb\x18\xe3\x04\b\x03\x12>This cannot be a PIN of this card: {detail}. No try was spent.\x1aEEnter the PIN in half-width characters, as printed on the PIN notice.\"rこのICカードの暗証番号の形式ではありません({detail})。残り回数は減っていません。*N暗証番号通知書のとおり、半角文字で入力してください。2uIts length or its characters are not those of this card's PIN: often full-width digits, a space, or something pasted.:\x99\x01桁数または文字がこのカードの暗証番号の形式と違います。全角の数字、空白、貼り付けた文字が多い原因です。B\x01\x01\x12\xff\t\n" +
+	"\x15REASON_PIN_NO_VERDICT\x10\xec\a\x1a\xe2\t\xba\xeb\x18\xdd\t\b\n" +
+	"\x12\xa9\x01The card did not say whether the PIN is right[[: its answer, status word {status_word}, is not known as \"wrong PIN\"]]. The try counts as spent. Tries left: {tries_left}.\x1a\xc8\x01Leave the card in the reader, look at the status, and try once more.[[ If the card answers {status_word} to every wrong PIN, a card profile with words.wrong = [\"{status_word}\"] teaches it to inkand.]]\"\x90\x02暗証番号の照合結果をICカードから受け取れませんでした[[(応答のステータスワード {status_word} は「暗証番号の誤り」として登録されていません)]]。1回使ったものとして数えます。残り回数: {tries_left}。*\x9b\x02カードをリーダに入れたまま状態を確認し、もう一度だけ試してください。[[暗証番号を誤るたびに {status_word} が返る場合は、カードプロファイルに words.wrong = [\"{status_word}\"] と書くとinkandに覚えさせられます。]]2\x8c\x01The card was pulled, reset or stopped answering between the PIN and its answer, or it answered in a way that its card profile does not know.:\x9c\x01照合の途中でカードが抜かれた、リセットされた、応答が止まった、またはカードプロファイルにない応答でした。B\x03\x01\x02\x03\x12\xad\x03\n" +
+	"\x17REASON_PROMPT_CANCELLED\x10\xed\a\x1a\x8e\x03\xba\xeb\x18\x89\x03\b\x01\x12.The PIN entry was cancelled. No try was spent.\x1a>Start the operation again when you are ready to enter the PIN.\"Z暗証番号の入力が取り消されました。残り回数は減っていません。*B入力できるときに、もう一度操作してください。2-Somebody closed the prompt or pressed Ctrl-C.:C入力画面が閉じられたか、Ctrl-C が押されました。B\x01\x01\x12\x8a\x05\n" +
+	"\x15REASON_PROMPT_TIMEOUT\x10\xee\a\x1a\xed\x04\xba\xeb\x18\xe8\x04\b\t\x121Nobody entered the PIN in time. No try was spent.\x1aBStart the operation again and enter the PIN within the time shown.\"c時間内に暗証番号が入力されませんでした。残り回数は減っていません。*Nもう一度操作し、表示された時間内に入力してください。2\x81\x01The prompt stood open for longer than pin.prompt_timeout of the configuration: perhaps behind another window, or on another desk.:\xb0\x01入力画面が設定(pin.prompt_timeout)より長く開いたままでした。別のウィンドウに隠れているか、別の端末に出ている場合があります。B\x01\x01\x12\xcc\x06\n" +
+	"\x13REASON_NO_PIN_AGENT\x10\xef\a\x1a\xb1\x06\xba\xeb\x18\xac\x06\b\t\x12^There is nobody to ask for the PIN: no PIN agent is connected for this user. No try was spent.\x1ahRun the command at a terminal, or give the PIN with --pin-fd, or start the prompt agent of your session.\"\x9b\x01暗証番号を尋ねる相手がいません(このユーザのPINエージェントが接続していません)。残り回数は減っていません。*x端末で実行するか、--pin-fd で渡すか、セッションの入力プログラムを起動してください。2\x8e\x01The program runs without a terminal and no prompt agent of the same user is connected to pin.sock, or the agent that the call names has ended.:\xb0\x01端末のないプログラムから呼ばれ、同じユーザの入力プログラムがpin.sockに接続していないか、指定されたものが終了しています。B\x02\x01\x02\x12\xd0\x05\n" +
+	"\x19REASON_PIN_SOURCE_REFUSED\x10\xf0\a\x1a\xaf\x05\xba\xeb\x18\xaa\x05\b\a\x12@A program may not give the PIN here: {detail}. No try was spent.\x1a4Enter the PIN in the trusted prompt of your session.\"sここではプログラムから暗証番号を渡せません({detail})。残り回数は減っていません。*Kセッションの入力画面で暗証番号を入力してください。2\xa8\x01Programs could use up the tries of a card unseen, so that the configuration (pin.program_source) and the number of tries left decide when only a person may enter a PIN.:\xbc\x01プログラムが気付かれずに残り回数を使い切るのを防ぐため、設定(pin.program_source)と残り回数により、人しか入力できない場合があります。B\x02\x01\x02\x12\xc6\x06\n" +
+	"\x10REASON_CARD_HELD\x10\xf2\a\x1a\xae\x06\xba\xeb\x18\xa9\x06\b\t\x12cThe card is held: {detail}. No PIN is sent to it until a person confirms. Tries left: {tries_left}.\x1a[Find out what went wrong, then run: inkan acknowledge. Taking the card out does not end it.\"\x80\x01ICカードは保留中です({detail})。人が確認するまで暗証番号を送りません。残り回数: {tries_left}。*\x82\x01原因を確かめてから inkan acknowledge を実行してください。カードを差し直しても解除されません。2\x95\x01Tries ended without an answer several times in a row (pulled card, crash, bad contact), or the records of this PC are a copy: the count may be wrong.:\xbe\x01結果の分からない照合が続いた(抜かれた、異常終了、接触不良)か、このPCの記録が複製されたもので、回数が正しくない可能性があります。B\x02\x01\x02\x12\xc9\x04\n" +
+	"\x10REASON_CARD_DEAD\x10\xf3\a\x1a\xb1\x04\xba\xeb\x18\xac\x04\b\t\x12EThe card is dead: it is locked and its unlock code has no tries left.\x1a+The card must be re-issued. Ask its issuer.\"yICカードは使用不能です(ロックされており、ロック解除コードの残り回数もありません)。*Nカードの再発行が必要です。発行元に連絡してください。2\\First the PIN and then the unlock code were wrong too often in a row. No card forgives that.:\x87\x01暗証番号に続き、ロック解除コードの誤りも上限に達しました。カードの仕様上、元に戻せません。B\x01\x03\x12\xfe\x05\n" +
+	"\x16REASON_REINSERT_NEEDED\x10\xf4\a\x1a\xe0\x05\xba\xeb\x18\xdb\x05\b\t\x12SNo more tries until the card is inserted again: {detail}. Tries left: {tries_left}.\x1apLook up the PIN. Then take the card out and insert it again, or ask the administrator of this PC to acknowledge.\"lカードを差し直すまで、これ以上照合できません({detail})。残り回数: {tries_left}。*}暗証番号を確認し、カードを抜いて差し直すか、このPCの管理者に解除を依頼してください。2zSo many wrong tries come from a forgotten PIN or from a program in a loop. Handling the card shows that a person is there.:\xa2\x01暗証番号を忘れているか、プログラムが繰り返している場合に起きます。差し直すことで、人がいることを確かめます。B\x02\x01\x02\x12\x9d\x05\n" +
+	"\x10REASON_TRY_LATER\x10\xf5\a\x1a\x85\x05\xba\xeb\x18\x80\x05\b\t\x12PAfter a wrong try the next one must wait: {seconds} s. Tries left: {tries_left}.\x1a7Check the PIN meanwhile, and try again after that time.\"\x7f誤った照合の直後は、次の照合まで待つ必要があります(あと{seconds}秒)。残り回数: {tries_left}。*fその間に暗証番号を確認し、時間がたってからもう一度操作してください。2oThe wait grows with each wrong try in a row, so that a program cannot use up the tries before a person notices.:\x93\x01誤りが続くほど待ち時間が長くなります。プログラムが気付かれずに残り回数を使い切るのを防ぐためです。B\x01\x01\x12\xa1\a\n" +
+	"\x16REASON_PIN_KNOWN_WRONG\x10\xf6\a\x1a\x83\a\xba\xeb\x18\xfe\x06\b\t\x12pThe card has refused this very PIN before. It was not sent again and no try was spent. Tries left: {tries_left}.\x1aqEnter another PIN. If it was changed elsewhere since then, enter it in the trusted prompt and confirm that there.\"\xa3\x01この暗証番号は、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。残り回数: {tries_left}。*\x8d\x01別の暗証番号を入力してください。他の場所で変更した場合は、入力画面でその旨を確認してください。2\xa1\x01A program often repeats the PIN that it has stored, and a person the one that was remembered wrongly. inkand keeps what was wrong in locked memory until it ends.:\xb7\x01保存した番号を繰り返すプログラムや、覚え違いが原因です。inkandは誤りだった番号を、終了まで保護されたメモリに保持しています。B\x01\x01\x12\xfa\x04\n" +
+	"\x16REASON_NEW_PIN_REFUSED\x10\xf7\a\x1a\xdc\x04\xba\xeb\x18\xd7\x04\b\x03\x12>The new PIN cannot be used: {detail}. The PIN was not changed.\x1aUChoose another PIN: not the old one, no row such as 123456, no single digit repeated.\"dこの新しい暗証番号は使えません({detail})。暗証番号は変更していません。*u古い番号、123456のような並び、同じ数字の繰返しを避けて、別の番号にしてください。2bThe first PINs that somebody tries who found a card are rows, repeated digits and well-known ones.:xカードを拾った人が最初に試すのは、連続した並び、同じ数字、よく使われる番号です。B\x01\x01\x12\xad\x05\n" +
+	"\x18REASON_UNLOCK_CODE_WRONG\x10\xf8\a\x1a\x8d\x05\xba\xeb\x18\x88\x05\b\t\x12tThe unlock code is wrong. Tries of the unlock code left: {tries_left}. When none is left the card must be re-issued.\x1a[Check the code on the notice of the card's issuer before the next try, or ask the helpdesk.\"\x98\x01ロック解除コードが違います。ロック解除コードの残り回数: {tries_left}。なくなるとカードの再発行が必要です。*f発行元の通知書でコードを確認するか、ヘルプデスクに連絡してください。2cSomething else was typed than this card's unlock code: a typing error, or the code of another card.:E入力ミスか、別のカードのロック解除コードです。B\x02\x01\x03\x12\xaf\x06\n" +
+	"\x15REASON_CHANGE_UNKNOWN\x10\xf9\a\x1a\x92\x06\xba\xeb\x18\x8d\x06\b\n" +
+	"\x12\x8e\x01The card did not say whether it took the new PIN: it has either the old or the new one now. The try counts as spent. Tries left: {tries_left}.\x1ahLeave the card in the reader and verify with the new PIN first, then with the old one: inkan pin verify.\"\xcd\x01新しい暗証番号に変わったかどうか、ICカードの応答を受け取れませんでした(新旧どちらかです)。1回使ったものとして数えます。残り回数: {tries_left}。*xカードを入れたまま inkan pin verify で、まず新しい番号、次に古い番号を試してください。2IThe card was pulled, reset or stopped answering while it changed the PIN.:u暗証番号の変更中にカードが抜かれた、リセットされた、または応答が止まりました。B\x02\x01\x03\x12\xa6\x05\n" +
+	"\x1bREASON_CONFIRMATION_REFUSED\x10\xfa\a\x1a\x83\x05\xba\xeb\x18\xfe\x04\b\t\x12[The confirmation was not typed as asked. Nothing was sent to the card and no try was spent.\x1aCRead the prompt again and type exactly what it asks for, or cancel.\"o確認の入力が一致しません。カードには何も送らず、残り回数も減っていません。*o画面の説明をもう一度読み、示されたとおりに入力するか、取り消してください。2|The prompt asks for a word or a number that only somebody who has read it knows, before something that cannot be taken back.:u取り消せない操作の前に、説明を読まないと分からない語や数の入力を求めています。B\x01\x01\x12\xa3\x05\n" +
+	"\x1cREASON_UNLOCK_CODE_MALFORMED\x10\xfb\a\x1a\xff\x04\xba\xeb\x18\xfa\x04\b\x03\x12GThis cannot be an unlock code of this card: {detail}. No try was spent.\x1aWEnter the code in half-width characters, as printed on the notice of the card's issuer.\"~このICカードのロック解除コードの形式ではありません({detail})。残り回数は減っていません。*N発行元の通知書のとおり、半角文字で入力してください。2gIts length or its characters are not those of this card's unlock code: often the PIN was typed instead.:\x96\x01桁数または文字がこのカードのロック解除コードの形式と違います。暗証番号を入力した場合によく起きます。B\x02\x01\x03\x12\xdf\x03\n" +
+	"\x16REASON_NEW_PINS_DIFFER\x10\xfc\a\x1a\xc1\x03\xba\xeb\x18\xbc\x03\b\x03\x12YThe new PIN was typed differently the second time. Nothing was sent and no try was spent.\x1a,Start again and type the same new PIN twice.\"\x85\x01新しい暗証番号の2回の入力が一致しません。カードには何も送らず、残り回数も減っていません。*Fもう一度操作し、同じ番号を2回入力してください。2)A typing error in one of the two entries.:12回のうちどちらかの入力ミスです。B\x01\x01\x12\xe8\x05\n" +
+	"\x1aREASON_UNLOCK_CODE_USED_UP\x10\xfd\a\x1a\xc6\x05\xba\xeb\x18\xc1\x05\b\t\x12~The unlock code has no tries left: this card cannot be unlocked any more. As long as its PIN is not locked it signs as before.\x1aRTake care of the PIN: once it is locked, the card must be re-issued by its issuer.\"\xda\x01ロック解除コードの残り回数がありません。このICカードのロックはもう解除できません。暗証番号がロックされていなければ、署名はこれまでどおりできます。*o暗証番号の誤りに注意してください。ロックされるとカードの再発行が必要です。2?The unlock code was wrong as often in a row as the card allows.:Wロック解除コードの誤りが、カードの許す回数だけ続きました。B\x01\x03\x12\xd4\x06\n" +
+	"\x1eREASON_UNLOCK_CODE_KNOWN_WRONG\x10\xfe\a\x1a\xae\x06\xba\xeb\x18\xa9\x06\b\t\x12\x8b\x01The card has refused this very unlock code before. It was not sent again and no try was spent. Tries of the unlock code left: {tries_left}.\x1a\x7fCheck the code on the notice of the card's issuer. If it was changed since then, enter it again and confirm that in the prompt.\"\xca\x01このロック解除コードは、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。ロック解除コードの残り回数: {tries_left}。*\xb4\x01発行元の通知書でコードを確認してください。その後に変更された場合は、もう一度入力し、入力画面でその旨を確認してください。2;The same code was typed again, or stands wrongly on a note.:Q同じコードがもう一度入力されたか、控えが誤っています。B\x02\x01\x03\x12\xf8\x06\n" +
+	"\x15REASON_UNLOCK_UNKNOWN\x10\xff\a\x1a\xdb\x06\xba\xeb\x18\xd6\x06\b\n" +
+	"\x12\x9f\x01The card did not say whether it took the unlock code: it may have the new PIN now or not. The try counts as spent. Tries of the unlock code left: {tries_left}.\x1agLeave the card in the reader and run inkan unlock again with the same unlock code and the same new PIN.\"\xeb\x01ロック解除の結果をICカードから受け取れませんでした(新しい暗証番号になったかどうか不明です)。1回使ったものとして数えます。ロック解除コードの残り回数: {tries_left}。*\x95\x01カードを入れたまま、同じロック解除コードと同じ新しい暗証番号で inkan unlock をもう一度実行してください。2FThe card was pulled, reset or stopped answering while it was unlocked.:uロック解除の途中でカードが抜かれた、リセットされた、または応答が止まりました。B\x02\x01\x03\x12\xd1\x05\n" +
+	"\x18REASON_PIN_AGENT_CHANGED\x10\x86\b\x1a\xb1\x05\xba\xeb\x18\xac\x05\b\t\x12dThe PIN entry was begun at one prompt and went on at another. Nothing was sent and no try was spent.\x1a0Start again, and enter everything at one prompt.\"\x93\x01暗証番号の入力が、途中で別の入力元に替わりました。カードには何も送らず、残り回数も減っていません。*Tもう一度操作し、最後まで同じ入力画面で入力してください。2~The PIN and the new PIN must come from one person at one prompt; the second part was answered by another agent than the first.:\x9f\x01現在の番号と新しい番号は、同じ入力画面で入力する必要がありますが、途中で別の入力プログラムに替わりました。B\x02\x01\x04\x12\xab\a\n" +
+	"\x1eREASON_NEW_PIN_REFUSED_BY_CARD\x10\x87\b\x1a\x85\a\xba\xeb\x18\x80\a\b\t\x12\x9f\x01The card does not take the form of the new PIN (status word {status_word}). The PIN was not changed, but the try counts as spent.[[ Tries left: {tries_left}.]]\x1aZChoose a PIN of the form that the issuer's notice names. A right PIN gives the tries back.\"\xd2\x01ICカードが新しい暗証番号の形式を受け付けません(SW {status_word})。暗証番号は変更していませんが、1回使ったものとして数えます。[[残り回数: {tries_left}。]]*\x93\x01発行元の通知書にある形式で、別の番号にしてください。正しい暗証番号で照合すると残り回数は戻ります。2\x83\x01The card has rules for a PIN that its card profile does not know: its length, its characters, or that it differs from earlier ones.:\x87\x01桁数、文字の種類、過去の番号との重複など、カードプロファイルにない規則がカードにあります。B\x03\x01\x02\x03\x12\xf6\x04\n" +
+	"\x15REASON_PIN_AGENT_LOST\x10\x88\b\x1a\xd9\x04\xba\xeb\x18\xd4\x04\b\t\x124The PIN prompt was lost: {detail}. No try was spent.\x1aYStart the operation again. If it happens again, report the program that shows the prompt.\"a入力画面との接続が失われました({detail})。残り回数は減っていません。*\x87\x01もう一度操作してください。繰り返す場合は、入力画面のプログラムの開発元に連絡してください。2`The program that showed the prompt ended, crashed, or answered in a way that inkand cannot take.:l入力画面を表示していたプログラムが終了したか、正しくない応答をしました。B\x02\x01\x04\x12\xcd\x03\n" +
+	"\x15REASON_CARD_NOT_FOUND\x10\xd1\x0f\x1a\xb0\x03\xba\xeb\x18\xab\x03\b\x05\x12%The card {card} is not in any reader.\x1a)Insert the card, then look at the status.\"4ICカード {card} がリーダにありません。*Hカードを差し込んでから、状態を確認してください。2dThe card was taken out, or sits in a reader that was unplugged, or the name is that of another card.:lカードが抜かれた、リーダが外された、または別のカードが指定されています。B\x01\x01\x12\x80\x04\n" +
+	"\x14REASON_KEY_NOT_FOUND\x10\xd2\x0f\x1a\xe4\x03\xba\xeb\x18\xdf\x03\b\x05\x125There is no key {key} on the cards that are inserted.\x1a7List the keys, and insert the card that holds this one.\"H鍵 {key} は、差し込まれているICカードにありません。*W鍵の一覧を表示し、この鍵のあるカードを差し込んでください。2PThe card with this key is not inserted, or was renewed: a new card has new keys.:rこの鍵のあるカードが差し込まれていないか、更新されて鍵が新しくなっています。B\x02\x01\x04\x12\x83\x04\n" +
+	"\x13REASON_CARD_REMOVED\x10\xd3\x0f\x1a\xe8\x03\xba\xeb\x18\xe3\x03\b\n" +
+	"\x12AThe card was removed while it was being used. Nothing was signed.\x1a9Insert the card, look at the tries left, and start again.\"S使用中にICカードが抜かれました。署名は行われていません。*fカードを差し込み、残り回数を確認してから、もう一度操作してください。2EThe card was pulled, has a bad contact, or the reader lost its power.:Zカードが抜かれた、接触不良、またはリーダの電源が切れました。B\x01\x01\x12\xda\x03\n" +
+	"\x13REASON_CARD_CHANGED\x10\xd4\x0f\x1a\xbf\x03\xba\xeb\x18\xba\x03\b\n" +
+	"\x12NAnother card is in the reader now. Its PIN was not asked and no try was spent.\x1a&Insert the right card and start again.\"Y別のICカードに差し替えられました。残り回数は減っていません。*K正しいカードを差し込み、もう一度操作してください。2=Somebody put another card in between the request and its use.:T要求から使用までの間に、別のカードに差し替えられました。B\x01\x01\x12\xf6\x03\n" +
+	"\x12REASON_CARD_SILENT\x10\xd5\x0f\x1a\xdc\x03\xba\xeb\x18\xd7\x03\b\n" +
+	"\x12 The card did not answer in time.\x1a?Take the card out, insert it again, and look at the tries left.\"8ICカードが時間内に応答しませんでした。*Nカードを抜いて差し直し、残り回数を確認してください。2[A dirty or worn chip, a loose reader, or a virtual machine that keeps the reader to itself.:\x83\x01ICチップの汚れや摩耗、リーダの接続不良、仮想マシンによるリーダの占有などが考えられます。B\x03\x01\x02\x03\x12\xf4\x04\n" +
+	"\x11REASON_CARD_FAULT\x10\xd6\x0f\x1a\xdb\x04\xba\xeb\x18\xd6\x04\b\r\x121The card answered in an unexpected way: {detail}.\x1aZTake the card out and insert it again. If it happens again, report the code and this text.\"<ICカードが想定外の応答をしました({detail})。*\x87\x01カードを抜いて差し直してください。繰り返す場合は、コードとこの文を添えて連絡してください。2oThe card is not of the kind that it looks like, is worn, or does something that its card profile does not know.:\x84\x01カードの種類が想定と違う、劣化している、またはカードプロファイルにない動作をしています。B\x03\x01\x02\x03\x12\xa2\x05\n" +
+	"\x1dREASON_SIGNATURE_CHECK_FAILED\x10\xd7\x0f\x1a\xfd\x04\xba\xeb\x18\xf8\x04\b\r\x12OThe card made a signature that does not fit its public key. It was thrown away.\x1a7Do not use this card until its issuer has looked at it.\"VICカードの署名が公開鍵と一致しません。署名は破棄しました。*Q発行元が確認するまで、このカードを使わないでください。2\x8d\x01The chip is damaged, or its key is not the one of its certificate. Such a signature would be refused by everybody, and can give the key away.:\xaa\x01ICチップの故障か、鍵と証明書の不一致です。このような署名はどこでも無効とされ、鍵の漏えいにつながることもあります。B\x02\x03\x05\x12\xe3\x02\n" +
+	"\x15REASON_NO_CERTIFICATE\x10\xd9\x0f\x1a\xc6\x02\xba\xeb\x18\xc1\x02\b\x05\x12-The key {key} has no certificate on the card.\x1a\x13Choose another key.\".鍵 {key} には証明書がありません。*$別の鍵を選んでください。2@The issuer wrote no certificate for this key, or it was deleted.:]発行元がこの鍵の証明書を書き込んでいないか、削除されています。B\x02\x01\x03\x12\x8c\x03\n" +
+	"\x13REASON_READER_FAULT\x10\xda\x0f\x1a\xf1\x02\xba\xeb\x18\xec\x02\b\n" +
+	"\x12\x1cThe reader failed: {detail}.\x1a0Plug the reader in again and look at the status.\"4リーダでエラーが起きました({detail})。*Bリーダを接続し直し、状態を確認してください。2AThe reader was unplugged or lost its power, or its driver failed.:Wリーダが外された、電源が切れた、またはドライバの異常です。B\x02\x01\x02\x12\x88\x04\n" +
+	"\x17REASON_PCSC_UNAVAILABLE\x10\xdb\x0f\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\t\x124The card service of this PC (pcscd) does not answer.\x1aTInstall pcscd and start it: systemctl start pcscd.socket. inkand finds it by itself.\"?このPCのカードサービス(pcscd)が応答しません。*spcscdを導入し、systemctl start pcscd.socket で起動してください。inkandは自動で接続します。2@pcscd is not installed, not running, or has just been restarted.:Ypcscdが導入されていないか、動いていないか、再起動の直後です。B\x01\x02\x12\x96\x04\n" +
+	"\x10REASON_NO_READER\x10\xdc\x0f\x1a\xfe\x03\xba\xeb\x18\xf9\x03\b\t\x12\x1cNo card reader is connected.\x1aMConnect the reader. If it is connected, install its driver (Debian: libccid).\"3カードリーダが接続されていません。*\x82\x01リーダを接続してください。接続済みの場合は、ドライバ(Debianでは libccid)を導入してください。2MThe reader is not plugged in, has no driver, or belongs to a virtual machine.:{リーダが接続されていない、ドライバがない、または仮想マシンに割り当てられています。B\x02\x01\x02\x12\xe1\x02\n" +
+	"\x0eREASON_NO_CARD\x10\xdd\x0f\x1a\xcb\x02\xba\xeb\x18\xc6\x02\b\t\x12\x17No card is in a reader.\x1a/Insert the card, chip first, and keep it there.\",リーダにICカードがありません。*JICチップの側からカードを奥まで差し込んでください。27The reader is empty, or the card is not in all the way.:Bリーダが空か、カードが奥まで入っていません。B\x01\x01\x12\xf3\x05\n" +
+	"\x13REASON_CARD_UNKNOWN\x10\xde\x0f\x1a\xd8\x05\xba\xeb\x18\xd3\x05\b\t\x12VThe card has no application that Inkan knows. It was looked at once and is left alone.\x1aQCheck that it is the right card and that the chip is clean, then insert it again.\"\x8b\x01このICカードは、Inkanが扱えるカードではありません。一度だけ確認し、その後は何も送っていません。*kカードが正しいか、ICチップが汚れていないかを確認し、差し直してください。2\x82\x01It is another kind of card (a bank or health card), or its application is reached only by a PKCS#11 module that is not configured.:\x9f\x01別の種類のカード(キャッシュカード、保険証など)か、設定されていないPKCS#11モジュールでしか使えないカードです。B\x02\x01\x03\x12\xcb\x03\n" +
+	"\x14REASON_READER_IN_USE\x10\xdf\x0f\x1a\xaf\x03\xba\xeb\x18\xaa\x03\b\n" +
+	"\x12,Another program is using the card: {detail}.\x1a#Wait until it is done, or close it.\"B別のプログラムがICカードを使用中です({detail})。*N終わるまで待つか、そのプログラムを終了してください。2SA browser, a mail program or another e-filing program opened the card and keeps it.:fブラウザ、メールソフト、他の電子申請ソフトがカードを開いたままです。B\x02\x01\x02\x12\xbb\a\n" +
+	"\x15REASON_CARD_DUPLICATE\x10\xe0\x0f\x1a\x9e\a\xba\xeb\x18\x99\a\b\t\x12\x86\x01More than one card says that it is {card} (readers: {readers}). One of them may be a copy, so none of them is used and no PIN is sent.\x1a\x8b\x01Take out all but the one that is yours, then look at the status. If you know of one such card only, tell its issuer before you enter a PIN.\"\xa6\x01{card} を名乗るICカードが複数あります(リーダ: {readers})。複製の可能性があるため、どれも使わず、暗証番号も送りません。*\xca\x01自分のカード以外を抜いてから、状態を確認してください。カードが1枚しかないはずの場合は、暗証番号を入力する前に発行元へ連絡してください。2jThe tries of a card hang on its identity: with two of one identity nobody could say whose tries are spent.:\x97\x01残り回数はカード識別ごとに数えるため、同じ識別のカードが2枚あると、どちらの回数か分からなくなります。B\x02\x01\x03\x12\xac\x06\n" +
+	"\x16REASON_VIRTUAL_REFUSED\x10\xe1\x0f\x1a\x8e\x06\xba\xeb\x18\x89\x06\b\t\x12yThis is a virtual card, whose PIN everybody knows, and this inkand takes none (allow_virtual = false). It was left alone.\x1a{Insert the company's card. To try Inkan out on a test PC, set allow_virtual = true in the configuration and restart inkand.\"\xbb\x01これは仮想カード(暗証番号が公開されているもの)で、このinkandでは使えません(allow_virtual = false)。識別のほかは何も読み取っていません。*\xaa\x01会社のICカードを差し込んでください。試験用のPCで試す場合は、設定に allow_virtual = true を書き、inkandを再起動してください。2CSomebody runs the demonstration card on a PC that is for real ones.:Y実際のカード用のPCで、試用のための仮想カードが動いています。B\x02\x01\x02\x12\xbd\a\n" +
+	"\x12REASON_PCSC_DENIED\x10\xe2\x0f\x1a\xa3\a\xba\xeb\x18\x9e\a\b\t\x12VThe card service of this PC (pcscd) runs, but inkand's user may not use it ({detail}).\x1a\xb6\x01Let inkand's user write to pcscd's socket and, where polkit guards it, grant org.debian.pcsc-lite.access_pcsc and access_card (see README.polkit of pcscd). inkand finds it by itself.\"\x8b\x01このPCのカードサービス(pcscd)は動いていますが、inkandのユーザには使用が許可されていません({detail})。*\x81\x02pcscdのソケットへの書き込みをinkandのユーザに許可し、polkitで制限している場合は org.debian.pcsc-lite.access_pcsc と access_card を許可してください(pcscdの README.polkit 参照)。inkandは自動で接続します。2eThe service runs as a user of its own, and pcscd lets in only those whom its socket and polkit allow.:\x8c\x01inkandは専用のユーザで動いており、pcscdはソケットの権限とpolkitが許可したユーザしか受け付けません。B\x01\x02\x12\xe5\x04\n" +
+	"\x18REASON_CARD_STOPPED_HERE\x10\xe3\x0f\x1a\xc5\x04\xba\xeb\x18\xc0\x04\b\t\x12\\The card {card} is stopped on this PC: it was reported lost. Nothing is signed with it here.\x1avIf it was found, ask the administrator of this PC to lift the stop with a reason. Tell the registry about a lost card.\"tICカード {card} は、このPCで使用停止になっています(紛失の届出)。署名はできません。*\x9b\x01見つかった場合は、このPCの管理者に理由を添えて解除を依頼してください。紛失時は登記所への届出も必要です。2\x1eSomebody ran: inkan card stop.:.inkan card stop が実行されています。B\x02\x02\x03\x12\x94\x03\n" +
+	"\x1aREASON_CARD_NOT_REGISTERED\x10\xe4\x0f\x1a\xf2\x02\xba\xeb\x18\xed\x02\b\x05\x12*The card {card} was never seen on this PC.\x1a%List the cards with: inkan card list.\"KICカード {card} は、このPCで使われたことがありません。*7inkan card list で一覧を確認してください。2>A typing error in its name, or it was used on another PC only.:M名前の誤りか、他のPCでしか使われていないカードです。B\x01\x01\x12\xb7\x03\n" +
+	"\x17REASON_CARD_NOT_STOPPED\x10\xe5\x0f\x1a\x98\x03\xba\xeb\x18\x93\x03\b\t\x12?The card {card} is not stopped on this PC. Nothing was changed.\x1a%List the cards with: inkan card list.\"lICカード {card} は、このPCで使用停止になっていません。何も変更していません。*7inkan card list で一覧を確認してください。20It was lifted already, or another card is meant.:Kすでに解除されたか、別のカードが指定されています。B\x01\x01\x12\x8d\x03\n" +
+	"\x14REASON_CARD_NOT_HELD\x10\xe6\x0f\x1a\xf1\x02\xba\xeb\x18\xec\x02\b\t\x12NThe card {card} is not held and needs no acknowledgement. Nothing was changed.\x1a\x13Look at the status.\"XICカード {card} は保留中ではありません。何も変更していません。*$状態を確認してください。26It was acknowledged already, or another card is meant.:Hすでに確認済みか、別のカードが指定されています。B\x01\x01\x12\xb5\x05\n" +
+	" REASON_CERTIFICATE_NOT_YET_VALID\x10\xee\x0f\x1a\x8d\x05\xba\xeb\x18\x88\x05\b\t\x12JThe certificate is not valid yet. Nothing was signed and no try was spent.\x1axCheck the clock of this PC. If it is right, wait for the certificate's first day (inkan cert show), or use another card.\"x証明書の有効期間がまだ始まっていません。署名は行わず、残り回数も減っていません。*\x9d\x01PCの時計を確認してください。正しい場合は有効期間の開始日(inkan cert show)を待つか、別のカードを使ってください。2EThe clock of this PC is wrong, or the card came before its first day.:YPCの時計が違っているか、有効期間の前にカードが届いています。B\x02\x01\x03\x12\xdd\x05\n" +
+	"\x1aREASON_CERTIFICATE_EXPIRED\x10\xef\x0f\x1a\xbb\x05\xba\xeb\x18\xb6\x05\b\t\x12EThe certificate has expired. Nothing was signed and no try was spent.\x1a\\Check the clock of this PC. If it is right, use the renewed card, or ask the issuer for one.\"l証明書の有効期限が切れています。署名は行わず、残り回数も減っていません。*\x92\x01PCの時計を確認してください。正しい場合は更新後のカードを使うか、発行元に更新を申し込んでください。2kCertificates are given for a few years, and a renewed card has a new one. Or the clock of this PC is wrong.:\x98\x01証明書には数年の有効期間があり、更新するとカードも新しくなります。PCの時計が違っている場合もあります。B\x02\x01\x03\x12\xcb\x04\n" +
+	"\x1cREASON_CERTIFICATE_SUSPENDED\x10\xf0\x0f\x1a\xa7\x04\xba\xeb\x18\xa2\x04\b\t\x12FThe certificate is suspended. Nothing was signed and no try was spent.\x1aIAsk the registry in writing to let it be used again, or use another card.\"Z証明書は休止中です。署名は行わず、残り回数も減っていません。*l登記所で書面により使用再開の手続きをするか、別のカードを使ってください。2MThe card was reported lost to the registry. That ends only there, in writing.:o登記所に休止の届出がされています。再開は登記所での書面の手続きによります。B\x01\x03\x12\x93\x04\n" +
+	"\x1aREASON_CERTIFICATE_REVOKED\x10\xf1\x0f\x1a\xf1\x03\xba\xeb\x18\xec\x03\b\t\x12DThe certificate is revoked. Nothing was signed and no try was spent.\x1a.It cannot be used again: apply for a new card.\"`証明書は失効しています。署名は行わず、残り回数も減っていません。*fこの証明書は再び使えません。新しいカードの発行を申し込んでください。2OThe registry revoked it: the card was lost, or the company's data have changed.:T紛失や登記事項の変更などにより、登記所が失効させました。B\x01\x03\x12\xb8\x04\n" +
+	"\x18REASON_KEY_DECRYPTS_ONLY\x10\xf2\x0f\x1a\x98\x04\xba\xeb\x18\x93\x04\b\t\x12IThis key is for decryption only. Nothing was signed and no try was spent.\x1a6List the keys (inkan keys) and choose one for signing.\"]この鍵は復号専用です。署名は行わず、残り回数も減っていません。*Sinkan keys で鍵の一覧を表示し、署名用の鍵を選んでください。2cCards carry a key for signing and one for encryption. A signature with the second would be refused.:oカードには署名用と暗号用の鍵があり、暗号用の鍵による署名は無効とされます。B\x02\x01\x04\x12\xa6\x04\n" +
+	"\rREASON_NO_KEY\x10\xf3\x0f\x1a\x91\x04\xba\xeb\x18\x8c\x04\b\x05\x12'The card has no key that Inkan can use.\x1a;Insert the card with the company's seal, or ask its issuer.\":ICカードに、Inkanで使える鍵がありません。*f会社の電子証明書のカードを差し込むか、発行元に問い合わせてください。2yThe card is empty, its keys are of a kind that is not used (RSA below 2048 bits), or it is another card of the same kind.:\x7fカードが空か、使えない種類の鍵(RSA 2048ビット未満)しかないか、同じ種類の別のカードです。B\x02\x01\x03\x12\xbe\x04\n" +
+	"\x18REASON_CARD_UNRESPONSIVE\x10\xf4\x0f\x1a\x9e\x04\xba\xeb\x18\x99\x04\b\r\x12\x18The card does not react.\x1aoCheck that it is not upside down, wipe the chip with a dry cloth, and insert it again; then try another reader.\"#ICカードが反応しません。*\xa7\x01裏返しでないかを確認し、ICチップを乾いた布で拭いて差し直してください。直らない場合は別のリーダで試してください。2VThe card is upside down, the chip is dirty or broken, or the reader does not power it.:_裏返し、ICチップの汚れや故障、またはリーダからの給電の問題です。B\x02\x01\x03\x12\xc9\x05\n" +
+	"\x17REASON_CARD_KEEPS_LOGIN\x10\xf5\x0f\x1a\xaa\x05\xba\xeb\x18\xa5\x05\b\r\x12gThe card takes the PIN for proved although it was just reset. It is not used, and no PIN is sent to it.\x1a@Do not use this card for signing. Report its kind and this code.\"\x92\x01リセット直後なのに、ICカードが照合済みと応答しました。このカードは使用せず、暗証番号も送りません。*Z署名には使わず、カードの種類とこのコードを連絡してください。2_A login that outlives a reset would let any program sign with the PIN that somebody else typed.:\x9f\x01リセット後もログインが残るカードでは、他の人が入力した暗証番号で、どのプログラムでも署名できてしまいます。B\x02\x03\x05\x12\xe0\x04\n" +
+	"\x11REASON_CARD_RESET\x10\xf6\x0f\x1a\xc7\x04\xba\xeb\x18\xc2\x04\b\n" +
+	"\x12UThe card was reset by something else while it was used: {detail}. Nothing was signed.\x1aMClose other programs that use cards, look at the tries left, and start again.\"u使用中に、ICカードがほかからリセットされました({detail})。署名は行われていません。*\x84\x01カードを使うほかのプログラムを終了し、残り回数を確認してから、もう一度操作してください。29Another program, or pcscd, reset the card during its use.:\\使用中に、別のプログラムまたはpcscdがカードをリセットしました。B\x01\x01\x12\xd2\x05\n" +
+	"\x16REASON_TOKEN_AMBIGUOUS\x10\xe7\x0f\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12MPKCS#11 module {module} shows {count} tokens in this reader. No PIN was sent.\x1abSay in inkand's configuration which one is meant: token.label in the pkcs11 section of the module.\"\x8f\x01PKCS#11モジュール {module} はこのリーダに {count} 個のトークンを示しています。暗証番号は送っていません。*linkandの設定の pkcs11 の項に token.label を書き、使うトークンを指定してください。2kThe vendor's module lists more than one token for what is one card to people, for example one for each PIN.:\x87\x01ベンダーのモジュールが、1枚のカードに対して複数のトークン(暗証番号ごとなど)を示しています。B\x01\x02\x12\x98\x03\n" +
+	"\x16REASON_REQUEST_INVALID\x10\xb9\x17\x1a\xfa\x02\xba\xeb\x18\xf5\x02\b\x03\x12#The request is not valid: {detail}.\x1aFCorrect the request; the API description names the rule of each field.\"7要求の内容が正しくありません({detail})。*T要求を直してください。各項目の規則はAPIの説明にあります。27The program does not follow the description of the API.:9プログラムがAPIの説明に沿っていません。B\x01\x04\x12\xea\x04\n" +
+	"\x14REASON_DIGEST_LENGTH\x10\xba\x17\x1a\xce\x04\xba\xeb\x18\xc9\x04\b\x03\x12KThe digest has {got} bytes, but {algorithm} needs {want}. No try was spent.\x1a9Hash the document with the hash that the algorithm names.\"\x86\x01ダイジェストが{got}バイトです。{algorithm} では{want}バイトが必要です。残り回数は減っていません。*cアルゴリズムが示すハッシュで文書のダイジェストを計算してください。2eThe program hashed with another hash, or sent the document or hexadecimal text instead of the digest.:e別のハッシュで計算したか、文書そのものや16進の文字列を送っています。B\x01\x04\x12\x89\x04\n" +
+	"\x18REASON_ALGORITHM_REFUSED\x10\xbb\x17\x1a\xe9\x03\xba\xeb\x18\xe4\x03\b\x03\x12S{algorithm} is not used for signing: SHA-1 and MD5 can be forged. No try was spent.\x1a Use SHA-256, SHA-384 or SHA-512.\"v{algorithm} は署名に使えません(SHA-1とMD5は偽造できるため)。残り回数は減っていません。*ESHA-256、SHA-384、SHA-512のいずれかを使ってください。2FSomebody can make a second document with the same SHA-1 or MD5 digest.:_SHA-1やMD5では、同じダイジェストを持つ別の文書を作れてしまいます。B\x01\x04\x12\xb3\x04\n" +
+	"\x19REASON_ALGORITHM_MISMATCH\x10\xbc\x17\x1a\x92\x04\xba\xeb\x18\x8d\x04\b\x03\x12D{algorithm} does not fit a key of type {key_type}. No try was spent.\x1a6Use an algorithm that the key list names for this key.\"`{algorithm} は {key_type} の鍵では使えません。残り回数は減っていません。*H鍵の一覧に示されたアルゴリズムを使ってください。2`RSA keys sign by RSA, elliptic curve keys by ECDSA, and each curve needs a hash of its own size.:zRSAの鍵はRSA、楕円曲線の鍵はECDSAで署名し、曲線ごとに使えるハッシュが決まっています。B\x01\x04\x12\xf3\x03\n" +
+	"\x18REASON_MESSAGE_TOO_LARGE\x10\xbd\x17\x1a\xd3\x03\xba\xeb\x18\xce\x03\b\b\x126The message is larger than the service takes (64 KiB).\x1a2Send the digest of the document, not the document.\"4メッセージが大きすぎます(上限64KiB)。*N文書そのものではなく、ダイジェストを送ってください。2QThe program sent a document. inkand signs digests, and takes small messages only.:\x81\x01文書そのものが送られています。inkandが受け取るのはダイジェストなどの小さな要求だけです。B\x01\x04\x12\xeb\x03\n" +
+	"\x15REASON_METHOD_UNKNOWN\x10\xcc\x17\x1a\xce\x03\xba\xeb\x18\xc9\x03\b\f\x12/This inkand does not know the request {method}.\x1aBCompare the versions (inkan version) and update or restart inkand.\"7このinkandには要求 {method} がありません。*binkan version でバージョンを比べ、inkandを更新または再起動してください。2JThe program is newer than inkand, or inkand was updated and not restarted.:cプログラムがinkandより新しいか、更新後にinkandが再起動されていません。B\x02\x02\x04\x12\xe2\x05\n" +
+	"\x18REASON_MECHANISM_MISSING\x10\xbe\x17\x1a\xc2\x05\xba\xeb\x18\xbd\x05\b\t\x12_The card cannot make {algorithm}: PKCS#11 module {module} has no mechanism that signs a digest.\x1aSUse another algorithm of the key list, or ask the card's vendor for a newer module.\"\x96\x01このカードでは {algorithm} を使えません。PKCS#11モジュール {module} にダイジェストへ署名する機能がありません。*\x90\x01鍵の一覧にある別のアルゴリズムを使うか、カードの提供元に新しいモジュールを問い合わせてください。2IThe module hashes the document by itself, or knows older algorithms only.:\x87\x01モジュールが文書のハッシュ計算を自分で行う方式か、古いアルゴリズムにしか対応していません。B\x02\x01\x03\x12\xc3\x04\n" +
+	"\x19REASON_CALLER_NOT_ALLOWED\x10\xa1\x1f\x1a\xa2\x04\xba\xeb\x18\x9d\x04\b\a\x12%User {uid} may not do this: {detail}.\x1aFAsk the administrator of this PC; members of the group inkan may sign.\"Mユーザ {uid} にはこの操作が許可されていません({detail})。*jこのPCの管理者に相談してください。inkanグループのメンバーは署名できます。2bWhat nobody has allowed is refused. After a user was put into a group, the user must log in again.:\x87\x01許可されていない操作は拒否されます。グループに追加した後は、ログインし直す必要があります。B\x01\x02\x12\xa1\x04\n" +
+	"\x12REASON_CALLER_GONE\x10\xa2\x1f\x1a\x87\x04\xba\xeb\x18\x82\x04\b\a\x127The program that asked has ended. Nothing was released.\x1a\x18Start the program again.\"W要求したプログラムは終了しています。結果は渡していません。*3プログラムを起動し直してください。2\x80\x01The program ended or crashed, or ran another program in its place; or the kernel does not say who it is (another PID namespace).:\x95\x01プログラムが終了したか、別のプログラムに置き換わったか、カーネルから確認できません(別のPID名前空間)。B\x02\x01\x04\x12\xa7\x04\n" +
+	"\x18REASON_AUDIT_UNAVAILABLE\x10\x89'\x1a\x87\x04\xba\xeb\x18\x82\x04\b\t\x120The log cannot be written, so nothing is signed.\x1a?Make room on the disk, look at its health, then restart inkand.\"9記録を書き込めないため、署名しません。*Tディスクの空きと状態を確認し、inkandを再起動してください。2dThe disk is full, broken or read-only. After a failed write nothing more is trusted until a restart.:\x90\x01ディスクの空き不足、故障、読取り専用などです。書込みに一度失敗すると、再起動まで書き込みません。B\x01\x02\x12\x89\x05\n" +
+	"\x1aREASON_JOURNAL_UNAVAILABLE\x10\x8a'\x1a\xe7\x04\xba\xeb\x18\xe2\x04\b\t\x12EThe PIN-try journal cannot be written, so no PIN is sent to any card.\x1a?Make room on the disk, look at its health, then restart inkand.\"f暗証番号の試行記録を書き込めないため、カードに暗証番号を送りません。*Tディスクの空きと状態を確認し、inkandを再起動してください。2dThe disk is full, broken or read-only. A try that is not on the disk could be given back by a crash.:\xae\x01ディスクの空き不足、故障、読取り専用などです。ディスクに残らない照合は、異常終了で数え直されてしまうため行いません。B\x01\x02\x12\xda\x05\n" +
+	"\x16REASON_JOURNAL_DAMAGED\x10\x8b'\x1a\xbc\x05\xba\xeb\x18\xb7\x05\b\x0f\x12bThe PIN-try journal is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1axKeep a copy of the state directory. Then run: inkand journal renew --state DIR (every card starts with at most 3 tries).\"\x7f暗証番号の試行記録が壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*\xb2\x01状態ディレクトリの写しを取ってから inkand journal renew --state DIR を実行してください(各カードの残り回数は最大3回から始まります)。2?A broken disk, an old backup, or somebody who changed the file.:Zディスクの故障、古いバックアップ、ファイルの書換えなどです。B\x02\x02\x05\x12\xd5\x03\n" +
+	"\x13REASON_STATE_IN_USE\x10\x8c'\x1a\xba\x03\xba\xeb\x18\xb5\x03\b\t\x12BAnother inkand already uses the state directory {path} ({detail}).\x1a(Use the one that runs, or stop it first.\"N別のinkandが状態ディレクトリ {path} を使用中です({detail})。*B動作中のinkandを使うか、先に停止してください。2Jinkand is a service and runs already, or an earlier one has not ended yet.:`サービスとして既に動いているか、前のinkandがまだ終了していません。B\x01\x02\x12\xd6\x04\n" +
+	"\x19REASON_STATE_NOT_WRITABLE\x10\x8d'\x1a\xb5\x04\xba\xeb\x18\xb0\x04\b\t\x124The state directory {path} cannot be used: {detail}.\x1aQGive a directory that belongs to inkand's user and that nobody else can write to.\"?状態ディレクトリ {path} を使えません({detail})。*oinkandのユーザが所有し、他の人が書き込めないディレクトリを指定してください。2dIt belongs to another user, others can write to it, it is missing, or its disk is full or read-only.:\x87\x01別のユーザの所有、他の人が書込み可能、存在しない、ディスクの空き不足や読取り専用などです。B\x01\x02\x12\xff\x03\n" +
+	"\x15REASON_CONFIG_INVALID\x10\x8e'\x1a\xe2\x03\xba\xeb\x18\xdd\x03\b\x03\x12)The configuration is not valid: {detail}.\x1aFCorrect the file and try it with: inkand --check-config --config FILE.\".設定が正しくありません({detail})。*Zファイルを直し、inkand --check-config --config FILE で確認してください。2`A typing error: keys that inkand does not know are errors, so that a rule cannot be lost by one.:u書き間違いなどです。規則が見落とされないよう、未知の項目はエラーにしています。B\x01\x02\x12\xb3\x03\n" +
+	"\x14REASON_SHUTTING_DOWN\x10\x90'\x1a\x97\x03\xba\xeb\x18\x92\x03\b\n" +
+	"\x12@The service is stopping. Nothing was begun and no try was spent.\x1a\x1aTry again when it is back.\"iサービスは停止処理中です。何も行っておらず、残り回数も減っていません。*3再開後にもう一度操作してください。2Finkand is being stopped, restarted or updated, or the PC is shut down.:D停止、再起動、更新、またはPCの終了の途中です。B\x02\x01\x02\x12\xcc\x02\n" +
+	"\x0fREASON_INTERNAL\x10\x91'\x1a\xb5\x02\xba\xeb\x18\xb0\x02\b\r\x12#Something went wrong inside inkand.\x1a?Report the code and the time; inkand's own log holds the cause.\"0inkandの内部でエラーが起きました。*cコードと時刻を添えて連絡してください。原因はinkandのログにあります。2\x0fA bug in Inkan.:\x1aInkanの不具合です。B\x02\x05\x02\x12\x8d\x05\n" +
+	"\x17REASON_DATABASE_DAMAGED\x10\x92'\x1a\xee\x04\xba\xeb\x18\xe9\x04\b\x0f\x12_The log database is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1aQKeep a copy of the state directory and restore it, whole, from the newest backup.\"|記録データベースが壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*r状態ディレクトリの写しを取り、最新のバックアップから全体を復元してください。2MA broken disk, a restored part of a backup, or somebody who changed the file.:lディスクの故障、バックアップの一部だけの復元、ファイルの書換えなどです。B\x02\x02\x05\x12\x99\x04\n" +
+	"\x1aREASON_SERVICE_UNREACHABLE\x10\x93'\x1a\xf7\x03\xba\xeb\x18\xf2\x03\b\x0e\x12-inkand cannot be reached at {path}: {detail}.\x1aJCheck that inkand runs and that --socket or INKAN_SOCKET names its socket.\"3inkandに接続できません({path}: {detail})。*hinkandが動いているか、--socket または INKAN_SOCKET が正しいか確認してください。2Vinkand is not installed, not running or just restarting, or the socket is another one.:xinkandが導入されていない、動いていない、再起動中、またはソケットの指定が違います。B\x02\x01\x02\x12\x94\x05\n" +
+	"\x11REASON_CALL_ENDED\x10\x94'\x1a\xfb\x04\xba\xeb\x18\xf6\x04\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。2bSomebody pressed Ctrl-C, or the deadline of the program was shorter than a person needs for a PIN.:\x8b\x01Ctrl-C が押されたか、プログラムの制限時間が暗証番号の入力に必要な時間より短く設定されています。B\x02\x01\x04\x12\xe0\x03\n" +
+	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xc4\x03\xba\xeb\x18\xbf\x03\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。26Another inkand runs, or another program listens there.:H別のinkandまたは別のプログラムが待ち受けています。B\x01\x02\x12\xd1\x04\n" +
+	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\xb1\x04\xba\xeb\x18\xac\x04\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。2IThe folder is missing, belongs to somebody else, or the path is too long.:Wフォルダがない、別のユーザの所有、またはパスが長すぎます。B\x01\x02\x12\xe0\x05\n" +
+	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xc5\x05\xba\xeb\x18\xc0\x05\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。2WThe PC was restored from a backup or cloned: tries spent since then are not known here.:zバックアップからの復元や複製で作られたPCです。その後に使われた回数が分かりません。B\x01\x02\x12\xb1\x05\n" +
+	"\x1aREASON_ENVIRONMENT_REFUSED\x10\x9c'\x1a\x8f\x05\xba\xeb\x18\x8a\x05\b\t\x12\\The environment variable {name} is set: PINs could be written out, so inkand does not start.\x1aJUnset it where inkand is started (the shell, or Environment= of its unit).\"\x8c\x01環境変数 {name} が設定されています。暗証番号が書き出されるおそれがあるため、inkandは起動しません。*\x80\x01inkandを起動する場所(シェル、またはユニットのEnvironment=)で、この変数を取り除いてください。2SThe variable makes a library write down what goes over a connection, PINs among it.:rこの変数があると、暗証番号を含む通信内容をライブラリが書き出してしまいます。B\x01\x02\x12\x9d\x05\n" +
+	"\x13REASON_MODULE_FAULT\x10\x98'\x1a\x82\x05\xba\xeb\x18\xfd\x04\b\r\x12HPKCS#11 module {module} failed: {detail}. It is started again by itself.\x1aYTry again. If it happens again, look into inkand's log and tell the vendor of the module.\"]PKCS#11モジュール {module} が異常です({detail})。自動で起動し直します。*\x92\x01もう一度試してください。繰り返す場合は inkand のログを確認し、モジュールの提供元に連絡してください。2XA fault in the vendor's module. It runs in a process of its own, so that inkand goes on.:\x81\x01ベンダーのモジュールの不具合です。別のプロセスで動かしているため、inkandは動き続けます。B\x02\x03\x02\x12\xfb\x04\n" +
+	"\x19REASON_MODULE_UNAVAILABLE\x10\x99'\x1a\xda\x04\xba\xeb\x18\xd5\x04\b\t\x123PKCS#11 module {module} is not available: {detail}.\x1aUCheck path, environment and writable folders of the module in inkand's configuration.\"?PKCS#11モジュール {module} を使えません({detail})。*linkandの設定にあるモジュールのパス、環境変数、書込み先を確認してください。2\x80\x01The file is missing or not for this kind of PC, it needs something that its sandbox does not give, or it failed again and again.:\x8f\x01ファイルがない、このPC用でない、必要なものが許可されていない、または異常終了を繰り返しています。B\x01\x02\x12\xf4\x03\n" +
+	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xd3\x03\xba\xeb\x18\xce\x03\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。2KNo revocation list and no answer of the issuer is known that is new enough.:Q十分に新しい失効リストまたは発行元の応答がありません。B\x02\x01\x02\x12\x8e\x05\n" +
+	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\xec\x04\xba\xeb\x18\xe7\x04\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。2SThe card was never personalised, or its issuer left the code as the factory set it.:xカードの初期設定が済んでいないか、発行元が工場出荷時のコードのまま渡しています。B\x02\x03\x02\x12\x95\x05\n" +
+	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xf8\x04\xba\xeb\x18\xf3\x04\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。2<Another program or another PC sent a wrong PIN to this card.:k別のプログラムまたは別のPCで、このカードに誤った暗証番号が送られました。B\x02\x01\x03\x12\x8e\x04\n" +
+	"\x10REASON_TRIES_LOW\x10\xfa.\x1a\xf6\x03\xba\xeb\x18\xf1\x03\b\x02\x12,Few tries of the PIN are left: {tries_left}.\x1aKLook the PIN up before the next try: when none are left the card is locked.\"S暗証番号の残り回数が少なくなっています(残り{tries_left}回)。*\x86\x01次に入力する前に暗証番号を確認してください。残り回数がなくなるとICカードはロックされます。2:Wrong PINs were entered, or tries ended without an answer.:T暗証番号の誤り、または結果の分からない照合がありました。B\x02\x01\x03\x12\xae\x03\n" +
+	"\x1bREASON_CERTIFICATE_EXPIRING\x10\xfb.\x1a\x8b\x03\xba\xeb\x18\x86\x03\b\x02\x12+The certificate ends soon[[: {not_after}]].\x1a\x1fApply for the renewed card now.\"D証明書の有効期限が近づいています[[({not_after})]]。*-更新の手続きを始めてください。2GCertificates are given for a few years; a new card takes days or weeks.:r証明書には数年の有効期間があります。新しいカードの発行には日数がかかります。B\x02\x01\x03\"\x06\b\x8f'\x10\x8f'\"\x06\b\xd8\x0f\x10\xd8\x0f*\x18REASON_NO_READER_BACKEND*\x1dREASON_CERTIFICATE_NOT_USABLE:W\n" +
+	"\n" +
+	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorText:Z\n" +
+	"\vhelper_text\x12!.google.protobuf.EnumValueOptions\x18\xb8\x8d\x03 \x01(\v2\x14.inkan.v1.HelperTextR\n" +
+	"helperTextB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 
 var (
 	file_inkan_v1_errors_proto_rawDescOnce sync.Once
@@ -588,21 +850,26 @@ func file_inkan_v1_errors_proto_rawDescGZIP() []byte {
 	return file_inkan_v1_errors_proto_rawDescData
 }
 
-var file_inkan_v1_errors_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_inkan_v1_errors_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_inkan_v1_errors_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_inkan_v1_errors_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_inkan_v1_errors_proto_goTypes = []any{
-	(Reason)(0),                           // 0: inkan.v1.Reason
-	(*ErrorText)(nil),                     // 1: inkan.v1.ErrorText
-	(*descriptorpb.EnumValueOptions)(nil), // 2: google.protobuf.EnumValueOptions
+	(Helper)(0),                           // 0: inkan.v1.Helper
+	(Reason)(0),                           // 1: inkan.v1.Reason
+	(*ErrorText)(nil),                     // 2: inkan.v1.ErrorText
+	(*HelperText)(nil),                    // 3: inkan.v1.HelperText
+	(*descriptorpb.EnumValueOptions)(nil), // 4: google.protobuf.EnumValueOptions
 }
 var file_inkan_v1_errors_proto_depIdxs = []int32{
-	2, // 0: inkan.v1.error_text:extendee -> google.protobuf.EnumValueOptions
-	1, // 1: inkan.v1.error_text:type_name -> inkan.v1.ErrorText
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	1, // [1:2] is the sub-list for extension type_name
-	0, // [0:1] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0, // 0: inkan.v1.ErrorText.who:type_name -> inkan.v1.Helper
+	4, // 1: inkan.v1.error_text:extendee -> google.protobuf.EnumValueOptions
+	4, // 2: inkan.v1.helper_text:extendee -> google.protobuf.EnumValueOptions
+	2, // 3: inkan.v1.error_text:type_name -> inkan.v1.ErrorText
+	3, // 4: inkan.v1.helper_text:type_name -> inkan.v1.HelperText
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	3, // [3:5] is the sub-list for extension type_name
+	1, // [1:3] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_errors_proto_init() }
@@ -615,9 +882,9 @@ func file_inkan_v1_errors_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_errors_proto_rawDesc), len(file_inkan_v1_errors_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   1,
-			NumExtensions: 1,
+			NumEnums:      2,
+			NumMessages:   2,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_inkan_v1_errors_proto_goTypes,
