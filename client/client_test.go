@@ -207,7 +207,7 @@ func TestDiagnoseReturnsTheSteps(t *testing.T) {
 	fake := startFake(t)
 	fake.Break(inkanpb.Reason_REASON_NO_CARD)
 	steps, err := dial(t, fake, client.Options{}).Diagnose(t.Context())
-	if err != nil || len(steps) != 5 || steps[3].GetCode() != "INK-2013" {
-		t.Errorf("got %v, %v; want five steps, the fourth INK-2013", steps, err)
+	if err != nil || len(steps) != 10 || steps[3].GetCode() != "INK-2013" {
+		t.Errorf("got %v, %v; want ten steps, the fourth INK-2013", steps, err)
 	}
 }

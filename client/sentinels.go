@@ -47,6 +47,7 @@ var (
 	ErrPINAgentLost           error = reasonError(inkanpb.Reason_REASON_PIN_AGENT_LOST)
 	ErrMethodUnknown          error = reasonError(inkanpb.Reason_REASON_METHOD_UNKNOWN)
 	ErrEnvironmentRefused     error = reasonError(inkanpb.Reason_REASON_ENVIRONMENT_REFUSED)
+	ErrJournalSlotsLost       error = reasonError(inkanpb.Reason_REASON_JOURNAL_SLOTS_LOST)
 	ErrTriesLow               error = reasonError(inkanpb.Reason_REASON_TRIES_LOW)
 	ErrNoCertificate          error = reasonError(inkanpb.Reason_REASON_NO_CERTIFICATE)
 	ErrReaderFault            error = reasonError(inkanpb.Reason_REASON_READER_FAULT)

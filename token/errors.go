@@ -46,6 +46,7 @@ const (
 	KindPINAgentLost           Kind = "PIN_AGENT_LOST"
 	KindMethodUnknown          Kind = "METHOD_UNKNOWN"
 	KindEnvironmentRefused     Kind = "ENVIRONMENT_REFUSED"
+	KindJournalSlotsLost       Kind = "JOURNAL_SLOTS_LOST"
 	KindTriesLow               Kind = "TRIES_LOW"
 	KindNoCertificate          Kind = "NO_CERTIFICATE"
 	KindReaderFault            Kind = "READER_FAULT"

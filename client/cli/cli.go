@@ -26,6 +26,7 @@ type app struct {
 	socket    string
 	pinSocket string
 
+	colours bool // the output is a terminal that shows them
 	started bool // a command's own code has begun: errors are no longer cobra's
 }
 
@@ -35,7 +36,7 @@ type app struct {
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{
 		version: version, stdin: stdin, stdout: &stickyWriter{ctx: ctx, w: stdout}, stderr: stderr,
-		lang: languageOf(args),
+		lang: languageOf(args), colours: wantsColours(stdout),
 	}
 	root := a.root()
 	root.SetArgs(args)

@@ -15,10 +15,12 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: a.say("Find out what is missing for a signature", "署名に必要なものを順に確認する"),
-		Long: a.say(`Checks service, pcscd, reader, card and application, one after the other, and
-says what to do about what is missing. No PIN is needed and no try is spent.`,
-			`サービス、pcscd、リーダ、カード、アプリケーションを順に確認し、足りないものへの
-対処を表示します。暗証番号は不要で、残り回数は減りません。`),
+		Long: a.say(`Checks service, pcscd, reader, card, application, keys, certificates, PIN state,
+PIN-try journal and log, one after the other, and says what to do about what is
+wrong. No PIN is needed and no try is spent.`,
+			`サービス、pcscd、リーダ、カード、アプリケーション、鍵、証明書、暗証番号の状態、
+試行記録、記録を順に確認し、問題への対処を表示します。
+暗証番号は不要で、残り回数は減りません。`),
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.started = true
@@ -57,7 +59,7 @@ func (a *app) diagnose(ctx context.Context) ([]*inkanpb.DiagnoseStep, error) {
 		}
 		en, enNext := e.In("en")
 		ja, jaNext := e.In("ja")
-		step.En, step.Ja = en+"\n"+enNext, ja+"\n"+jaNext
+		step.En, step.NextEn, step.Ja, step.NextJa = en, enNext, ja, jaNext
 		return []*inkanpb.DiagnoseStep{step}, nil
 	}
 	if err != nil {
@@ -67,16 +69,77 @@ func (a *app) diagnose(ctx context.Context) ([]*inkanpb.DiagnoseStep, error) {
 	return c.Diagnose(ctx)
 }
 
+// printSteps writes each step with its result and, where something is wrong,
+// what to do; then what it comes to.
 func (a *app) printSteps(steps []*inkanpb.DiagnoseStep) {
-	var rows [][]string
+	var rows []field
+	one := oneCard(steps)
+	last := inkanpb.Layer_LAYER_UNSPECIFIED
 	for _, s := range steps {
-		found, next, _ := strings.Cut(a.say(s.GetEn(), s.GetJa()), "\n")
-		rows = append(rows, []string{a.layerWord(s.GetLayer()), a.resultWord(s.GetResult()), s.GetSubject(), strings.TrimSpace(s.GetCode() + " " + found)})
-		if next != "" {
-			rows = append(rows, []string{"", "", "", "-> " + next})
+		name := a.layerWord(s.GetLayer())
+		if s.GetLayer() == last {
+			name = ""
+		}
+		last = s.GetLayer()
+		says := strings.TrimSpace(s.GetCode() + " " + a.say(s.GetEn(), s.GetJa()))
+		subject := s.GetSubject()
+		if one && s.GetLayer() > inkanpb.Layer_LAYER_APPLICATION {
+			subject = ""
+		}
+		if subject != "" && says != "" {
+			subject += ": "
+		}
+		rows = append(rows, field{name: name, state: a.resultWord(s.GetResult()), says: subject + says, paint: resultPaint(s.GetResult())})
+		if next := a.say(s.GetNextEn(), s.GetNextJa()); next != "" {
+			rows = append(rows, field{says: "-> " + next})
 		}
 	}
-	a.printTable([]string{a.say("LAYER", "層"), a.say("RESULT", "結果"), a.say("WHAT", "対象"), a.say("FOUND", "内容")}, rows)
+	a.printFields(rows)
+	a.outf("\n%s\n", a.comesTo(steps))
+}
+
+// oneCard reports whether there is but one card, whose name need not stand in
+// each line.
+func oneCard(steps []*inkanpb.DiagnoseStep) bool {
+	n := 0
+	for _, s := range steps {
+		if s.GetLayer() == inkanpb.Layer_LAYER_APPLICATION {
+			n++
+		}
+	}
+	return n <= 1
+}
+
+// comesTo says in one line whether a signature can be made.
+func (a *app) comesTo(steps []*inkanpb.DiagnoseStep) string {
+	notes := 0
+	for _, s := range steps {
+		switch s.GetResult() {
+		case inkanpb.StepResult_STEP_RESULT_FAILED:
+			return a.painted(paintBad, a.say("Not ready: "+a.layerWord(s.GetLayer())+" ("+s.GetCode()+")",
+				"署名できません: "+a.layerWord(s.GetLayer())+"("+s.GetCode()+")"))
+		case inkanpb.StepResult_STEP_RESULT_WARNING:
+			notes++
+		default:
+		}
+	}
+	if notes > 0 {
+		return a.painted(paintNote, a.say("Ready to sign; see the notes above", "署名できます(上の注意を確認してください)"))
+	}
+	return a.painted(paintGood, a.say("Ready to sign", "署名できます"))
+}
+
+func resultPaint(r inkanpb.StepResult) paint {
+	switch r {
+	case inkanpb.StepResult_STEP_RESULT_OK:
+		return paintGood
+	case inkanpb.StepResult_STEP_RESULT_FAILED:
+		return paintBad
+	case inkanpb.StepResult_STEP_RESULT_WARNING:
+		return paintNote
+	default:
+		return paintNone
+	}
 }
 
 func (a *app) layerWord(l inkanpb.Layer) string {
@@ -91,6 +154,16 @@ func (a *app) layerWord(l inkanpb.Layer) string {
 		return a.say("card", "カード")
 	case inkanpb.Layer_LAYER_APPLICATION:
 		return a.say("application", "アプリケーション")
+	case inkanpb.Layer_LAYER_KEYS:
+		return a.say("keys", "鍵")
+	case inkanpb.Layer_LAYER_CERTIFICATES:
+		return a.say("certificates", "証明書")
+	case inkanpb.Layer_LAYER_PIN:
+		return a.say("PIN", "暗証番号")
+	case inkanpb.Layer_LAYER_JOURNAL:
+		return a.say("journal", "試行記録")
+	case inkanpb.Layer_LAYER_LOG:
+		return a.say("log", "記録")
 	default:
 		return word(l.String(), "LAYER_")
 	}
@@ -119,6 +192,8 @@ type stepJSON struct {
 	Code    string `json:"code"`
 	En      string `json:"en"`
 	Ja      string `json:"ja"`
+	NextEn  string `json:"next_en"`
+	NextJa  string `json:"next_ja"`
 }
 
 func stepsToJSON(steps []*inkanpb.DiagnoseStep) []stepJSON {
@@ -126,7 +201,7 @@ func stepsToJSON(steps []*inkanpb.DiagnoseStep) []stepJSON {
 	for _, s := range steps {
 		all = append(all, stepJSON{
 			Layer: word(s.GetLayer().String(), "LAYER_"), Result: word(s.GetResult().String(), "STEP_RESULT_"),
-			Subject: s.GetSubject(), Code: s.GetCode(), En: s.GetEn(), Ja: s.GetJa(),
+			Subject: s.GetSubject(), Code: s.GetCode(), En: s.GetEn(), Ja: s.GetJa(), NextEn: s.GetNextEn(), NextJa: s.GetNextJa(),
 		})
 	}
 	return all

@@ -62,11 +62,11 @@ func (a *app) explain(code string) error {
 	}
 	a.outf("%s %s\n\n", e.Code, e.Name)
 	a.printFields([]field{
-		{a.say("What", "内容"), e.Message},
-		{a.say("Why", "原因"), e.Why},
-		{a.say("What to do", "対処"), e.Next},
-		{a.say("Who can help", "相談先"), e.Who},
-		{a.say("More", "詳細"), e.Page},
+		{name: a.say("What", "内容"), says: e.Message},
+		{name: a.say("Why", "原因"), says: e.Why},
+		{name: a.say("What to do", "対処"), says: e.Next},
+		{name: a.say("Who can help", "相談先"), says: e.Who},
+		{name: a.say("More", "詳細"), says: e.Page},
 	})
 	return nil
 }

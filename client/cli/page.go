@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"io"
+	"os"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -8,34 +10,67 @@ import (
 	"github.com/inkan-project/inkan/client/internal/words"
 )
 
-// field is a name and what it says.
-type field struct{ name, says string }
+// field is a name, perhaps a state, and what is said of it.
+type field struct {
+	name, state, says string
+	paint             paint // of the state
+}
 
-// printFields writes fields below each other, with what they say in one
-// column, also where characters are twice as wide. On a terminal what is too
-// long goes on in the next line, in the same column; elsewhere each field is
-// one line, for programs that read lines.
+// printFields writes fields below each other, in columns that also line up
+// where characters are twice as wide. On a terminal what is too long goes on in
+// the next line, in its column; elsewhere each field is one line, for programs
+// that read lines.
 func (a *app) printFields(fields []field) {
-	for _, line := range fieldLines(fields, a.width()) {
+	for _, line := range a.fieldLines(fields, a.width()) {
 		a.outf("%s\n", line)
 	}
 }
 
 // fieldLines lays fields out; width 0 means that lines have no end.
-func fieldLines(fields []field, width int) []string {
-	column := 0
+func (a *app) fieldLines(fields []field, width int) []string {
+	names, states := 0, 0
 	for _, f := range fields {
-		column = max(column, cellsOf(f.name)+2)
+		names = max(names, cellsOf(f.name)+2)
+		if f.state != "" {
+			states = max(states, cellsOf(f.state)+2)
+		}
 	}
 	var lines []string
 	for _, f := range fields {
-		indent := padded(f.name, column)
-		for _, line := range wrapped(words.Clean(f.says), width-column, width > 0) {
+		indent := padded(f.name, names) + a.painted(f.paint, f.state) + strings.Repeat(" ", max(states-cellsOf(f.state), 0))
+		for _, line := range wrapped(words.Clean(f.says), width-names-states, width > 0) {
 			lines = append(lines, strings.TrimRight(indent+line, " "))
-			indent = strings.Repeat(" ", column)
+			indent = strings.Repeat(" ", names+states)
 		}
 	}
 	return lines
+}
+
+// paint is how a word is coloured on a terminal.
+type paint string
+
+// Colours: select graphic rendition, ECMA-48 section 8.3.117.
+const (
+	paintNone paint = ""
+	paintGood paint = "32" // green
+	paintNote paint = "33" // yellow
+	paintBad  paint = "31" // red
+	paintBold paint = "1"
+)
+
+// painted colours a word, on a terminal that wants colours and nowhere else.
+func (a *app) painted(p paint, word string) string {
+	if !a.colours || p == paintNone || word == "" {
+		return word
+	}
+	return "\x1b[" + string(p) + "m" + word + "\x1b[0m"
+}
+
+// wantsColours reports whether the output is a terminal that shows colours, and
+// nobody said that there should be none (no-color.org).
+func wantsColours(w io.Writer) bool {
+	cells, _ := terminalSize(w)
+	return cells > 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // cellsOf is how many cells of a terminal a text takes.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestLongTextsGoOnInTheirColumn(t *testing.T) {
-	fields := []field{{"対処", "暗証番号を確認してから、もう一度入力してください(inkan status)。"}, {"Why", "a word that has anaddressthatisnotbrokenanywhere."}}
+	fields := []field{{name: "対処", says: "暗証番号を確認してから、もう一度入力してください(inkan status)。"}, {name: "Why", says: "a word that has anaddressthatisnotbrokenanywhere."}}
 	for width, want := range map[int]string{
 		0: "対処  暗証番号を確認してから、もう一度入力してください(inkan status)。\n" +
 			"Why   a word that has anaddressthatisnotbrokenanywhere.",
@@ -18,7 +18,7 @@ func TestLongTextsGoOnInTheirColumn(t *testing.T) {
 			"Why   a word that has\n" +
 			"      anaddressthatisnotbrokenanywhere.",
 	} {
-		if got := strings.Join(fieldLines(fields, width), "\n"); got != want {
+		if got := strings.Join((&app{}).fieldLines(fields, width), "\n"); got != want {
 			t.Errorf("at %d cells:\n%s\nwant\n%s", width, got, want)
 		}
 	}

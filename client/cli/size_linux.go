@@ -15,11 +15,15 @@ func terminalSize(w io.Writer) (width, height int) {
 		return 0, 0
 	}
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, 0
-	case size.Col == 0 || size.Row == 0:
-		return 80, 24
 	}
-	return int(size.Col), int(size.Row)
+	width, height = int(size.Col), int(size.Row)
+	if width == 0 {
+		width = 80
+	}
+	if height == 0 {
+		height = 24
+	}
+	return width, height
 }

@@ -53,6 +53,8 @@ type Options struct {
 	// PC: the test puts the cards in. Members of the test's own group sign, and
 	// the PINs of this program count as entered by a person.
 	PCSCD bool
+	// Now is the clock of the PC; nil = the real one.
+	Now func() time.Time
 	// Waits makes waits after wrong tries as long as they really are. Without
 	// it an hour passes each time that somebody looks at the clock.
 	Waits bool
@@ -135,7 +137,7 @@ func (d *Daemon) run(o Options) error {
 		ended <- daemon.Run(ctx, daemon.Options{
 			Config: cfg, Virtual: !o.NotVirtual && !o.PCSCD, System: system, Version: "test",
 			Logger: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
-			Boot:   o.boot(), Ready: func() { once.Do(func() { close(ready) }) },
+			Now:    o.Now, Boot: o.boot(), Ready: func() { once.Do(func() { close(ready) }) },
 		})
 	}()
 	d.close = func() error {

@@ -30,6 +30,8 @@ type Options struct {
 	// Readers are the names as in reader.conf; none means "Inkan Test". pcscd
 	// adds numbers to them: see [Reader.Name].
 	Readers []string
+	// Bare is a pcscd without any reader.
+	Bare bool
 	// Down leaves pcscd switched off at first; Restart starts it.
 	Down bool
 }
@@ -76,7 +78,7 @@ const (
 // Start starts a pcscd that ends with the test.
 func Start(t testing.TB, o Options) *PCSCD {
 	t.Helper()
-	if len(o.Readers) == 0 {
+	if len(o.Readers) == 0 && !o.Bare {
 		o.Readers = []string{"Inkan Test"}
 	}
 	for _, tool := range []string{"pcscd", "ip", "mount", "sh"} {

@@ -43,13 +43,19 @@ func (s *Server) Diagnose(context.Context, *inkanpb.DiagnoseRequest) (*inkanpb.D
 		step(inkanpb.Layer_LAYER_READER, ok, Reader, ""),
 	}
 	if s.problem == 0 {
-		steps = append(steps, step(inkanpb.Layer_LAYER_CARD, ok, Reader, ""), step(inkanpb.Layer_LAYER_APPLICATION, ok, CardID, "PIV, 3 keys"))
+		steps = append(steps, step(inkanpb.Layer_LAYER_CARD, ok, Reader, ""), step(inkanpb.Layer_LAYER_APPLICATION, ok, CardID, "PIV"),
+			step(inkanpb.Layer_LAYER_KEYS, ok, CardID, "3"), step(inkanpb.Layer_LAYER_CERTIFICATES, ok, CardID, "9a, 9c, 9e"),
+			step(inkanpb.Layer_LAYER_PIN, ok, CardID, "10 / 10"), step(inkanpb.Layer_LAYER_JOURNAL, ok, "", ""), step(inkanpb.Layer_LAYER_LOG, ok, "", "7"))
 		return &inkanpb.DiagnoseResponse{Steps: steps}, nil
 	}
 	bad := step(inkanpb.Layer_LAYER_CARD, inkanpb.StepResult_STEP_RESULT_FAILED, "", "")
 	en, ja := catalogue.In("en", s.problem, nil), catalogue.In("ja", s.problem, nil)
-	bad.Code, bad.En, bad.Ja = catalogue.Code(s.problem), en.Message+"\n"+en.Next, ja.Message+"\n"+ja.Next
-	steps = append(steps, bad, step(inkanpb.Layer_LAYER_APPLICATION, inkanpb.StepResult_STEP_RESULT_NOT_REACHED, "", ""))
+	bad.Code, bad.En, bad.NextEn, bad.Ja, bad.NextJa = catalogue.Code(s.problem), en.Message, en.Next, ja.Message, ja.Next
+	steps = append(steps, bad)
+	for l := inkanpb.Layer_LAYER_APPLICATION; l <= inkanpb.Layer_LAYER_PIN; l++ {
+		steps = append(steps, step(l, inkanpb.StepResult_STEP_RESULT_NOT_REACHED, "", ""))
+	}
+	steps = append(steps, step(inkanpb.Layer_LAYER_JOURNAL, ok, "", ""), step(inkanpb.Layer_LAYER_LOG, ok, "", "7"))
 	return &inkanpb.DiagnoseResponse{Steps: steps}, nil
 }
 

@@ -75,7 +75,8 @@ type Broker struct {
 	ledger ledger
 	certs  certstatus.Shelf
 	stops  *stops
-	first  sync.Once // the cards of the start were waited for
+	first  sync.Once         // the cards of the start were waited for
+	found  pinguard.Recovery // at the start; set by Recover
 
 	mu      sync.Mutex // guards the fields that follow
 	changes uint64

@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -13,13 +15,22 @@ type Layer uint8
 
 // Layers.
 const (
-	LayerNone        Layer = 0
-	LayerService     Layer = 1
-	LayerPCSCD       Layer = 2
-	LayerReader      Layer = 3
-	LayerCard        Layer = 4
-	LayerApplication Layer = 5
+	LayerNone         Layer = 0
+	LayerService      Layer = 1
+	LayerPCSCD        Layer = 2
+	LayerReader       Layer = 3
+	LayerCard         Layer = 4
+	LayerApplication  Layer = 5
+	LayerKeys         Layer = 6
+	LayerCertificates Layer = 7
+	LayerPIN          Layer = 8
+	LayerJournal      Layer = 9
+	LayerLog          Layer = 10
 )
+
+// AboutCards reports whether what is found in a layer is for those alone who
+// may see cards.
+func (l Layer) AboutCards() bool { return l >= LayerKeys && l <= LayerPIN }
 
 // StepResult is how a step of a diagnosis ended. Values are those of the API.
 type StepResult uint8
@@ -37,43 +48,64 @@ type Step struct {
 	Layer   Layer
 	Result  StepResult
 	Subject string       // reader or card, or ""
-	Problem *token.Error // what is wrong, else nil
-	// Of an application that was found.
+	Problem *token.Error // what is wrong, or worth a note; else nil
+	// What was found, where it fits.
 	Application string
-	Keys        int
+	Count       uint64           // of keys or records
+	Keys        []string         // labels of the keys that a step is about
+	Until       time.Time        // end of the first certificate to end
+	PIN         *pinguard.Belief // tries
 }
 
 // Diagnose checks layer by layer, from below, what a signature needs, as far as
-// that goes without a PIN. It sends nothing to any card.
+// that goes without a PIN. It sends nothing to any card. Journal and log are
+// looked at whatever else is missing.
 func (b *Broker) Diagnose(ctx context.Context) []Step {
 	b.settle(ctx)
 	s := b.Status(ctx)
-	steps := []Step{{Layer: LayerService, Result: StepOK}}
+	steps := append([]Step{{Layer: LayerService, Result: StepOK}}, b.diagnoseCards(s)...)
+	return append(steps, b.journalStep(), b.logStep())
+}
+
+// diagnoseCards goes from pcscd to the PIN.
+func (b *Broker) diagnoseCards(s Status) []Step {
 	if err := b.cfg.Cards.Service(); err != nil {
-		steps = append(steps, failed(LayerPCSCD, "", err))
-		return append(steps, notReached(LayerReader, LayerCard, LayerApplication)...)
+		return append([]Step{failed(LayerPCSCD, "", err)}, notReached(LayerReader)...)
 	}
-	steps = append(steps, Step{Layer: LayerPCSCD, Result: StepOK})
+	steps := []Step{{Layer: LayerPCSCD, Result: StepOK}}
 	if len(s.Readers) == 0 {
 		steps = append(steps, failed(LayerReader, "", token.NewError(token.KindNoReader)))
-		return append(steps, notReached(LayerCard, LayerApplication)...)
-	}
-	for _, r := range s.Readers {
-		steps = append(steps, Step{Layer: LayerReader, Result: StepOK, Subject: r.Name})
+		return append(steps, notReached(LayerCard)...)
 	}
 	var inserted []cardowner.Reader
+	var cards []Step
 	for _, r := range s.Readers {
+		steps = append(steps, Step{Layer: LayerReader, Result: StepOK, Subject: r.Name})
 		if r.Present {
 			inserted = append(inserted, r)
-			steps = append(steps, cardStep(r))
+			cards = append(cards, cardStep(r))
 		}
 	}
 	if len(inserted) == 0 {
 		steps = append(steps, failed(LayerCard, "", token.NewError(token.KindNoCard)))
 		return append(steps, notReached(LayerApplication)...)
 	}
+	steps = append(steps, cards...)
+	var usable []CardStatus
 	for _, r := range inserted {
-		steps = append(steps, b.applicationStep(r))
+		step := applicationStep(r)
+		steps = append(steps, step)
+		if step.Result == StepOK {
+			usable = append(usable, b.cardStatus(*r.Card))
+		}
+	}
+	if len(usable) == 0 {
+		return append(steps, notReached(LayerKeys)...)
+	}
+	for _, look := range []func(CardStatus) []Step{keySteps, b.certificateSteps, pinSteps} {
+		for _, card := range usable {
+			steps = append(steps, look(card)...)
+		}
 	}
 	return steps
 }
@@ -95,17 +127,12 @@ func duplicate(r cardowner.Reader) bool {
 }
 
 // applicationStep says what is on the card in a reader.
-func (b *Broker) applicationStep(r cardowner.Reader) Step {
+func applicationStep(r cardowner.Reader) Step {
 	switch {
 	case cardStep(r).Result == StepFailed:
 		return Step{Layer: LayerApplication, Result: StepNotReached, Subject: r.Name}
-	case r.Card != nil && b.cardStatus(*r.Card).problem() != nil:
-		return failed(LayerApplication, string(r.Card.Identity.Card), b.cardStatus(*r.Card).problem())
 	case r.Card != nil:
-		return Step{
-			Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card),
-			Application: r.Card.Application, Keys: len(r.Card.Keys),
-		}
+		return Step{Layer: LayerApplication, Result: StepOK, Subject: string(r.Card.Identity.Card), Application: r.Card.Application}
 	case r.Problem == nil: // it is being looked at, for too long
 		return failed(LayerApplication, r.Name, token.NewError(token.KindCardSilent))
 	}
@@ -140,9 +167,10 @@ func failed(layer Layer, subject string, problem *token.Error) Step {
 	return Step{Layer: layer, Result: StepFailed, Subject: subject, Problem: problem}
 }
 
-func notReached(layers ...Layer) []Step {
+// notReached is the layers from this one up to the PIN.
+func notReached(from Layer) []Step {
 	var steps []Step
-	for _, l := range layers {
+	for l := from; l <= LayerPIN; l++ {
 		steps = append(steps, Step{Layer: l, Result: StepNotReached})
 	}
 	return steps

@@ -32,6 +32,7 @@ func (b *Broker) Recover(ctx context.Context, found pinguard.Recovery, start str
 			return err
 		}
 	}
+	b.found = found
 	return nil
 }
 

@@ -292,6 +292,8 @@ const (
 	Reason_REASON_TRIES_LOW Reason = 6010
 	// A warning: the certificate ends within the notice period. Metadata: not_after.
 	Reason_REASON_CERTIFICATE_EXPIRING Reason = 6011
+	// A warning: slots of the PIN-try journal could not be read. Metadata: count.
+	Reason_REASON_JOURNAL_SLOTS_LOST Reason = 6012
 )
 
 // Enum value maps for Reason.
@@ -385,6 +387,7 @@ var (
 		6003: "REASON_USED_ELSEWHERE",
 		6010: "REASON_TRIES_LOW",
 		6011: "REASON_CERTIFICATE_EXPIRING",
+		6012: "REASON_JOURNAL_SLOTS_LOST",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":               0,
@@ -475,6 +478,7 @@ var (
 		"REASON_USED_ELSEWHERE":            6003,
 		"REASON_TRIES_LOW":                 6010,
 		"REASON_CERTIFICATE_EXPIRING":      6011,
+		"REASON_JOURNAL_SLOTS_LOST":        6012,
 	}
 )
 
@@ -733,7 +737,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
 	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
 	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
-	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xad\xa9\x03\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xb2\xae\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
@@ -832,7 +836,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\xec\x04\xba\xeb\x18\xe7\x04\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。2SThe card was never personalised, or its issuer left the code as the factory set it.:xカードの初期設定が済んでいないか、発行元が工場出荷時のコードのまま渡しています。B\x02\x03\x02\x12\x95\x05\n" +
 	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xf8\x04\xba\xeb\x18\xf3\x04\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。2<Another program or another PC sent a wrong PIN to this card.:k別のプログラムまたは別のPCで、このカードに誤った暗証番号が送られました。B\x02\x01\x03\x12\x8e\x04\n" +
 	"\x10REASON_TRIES_LOW\x10\xfa.\x1a\xf6\x03\xba\xeb\x18\xf1\x03\b\x02\x12,Few tries of the PIN are left: {tries_left}.\x1aKLook the PIN up before the next try: when none are left the card is locked.\"S暗証番号の残り回数が少なくなっています(残り{tries_left}回)。*\x86\x01次に入力する前に暗証番号を確認してください。残り回数がなくなるとICカードはロックされます。2:Wrong PINs were entered, or tries ended without an answer.:T暗証番号の誤り、または結果の分からない照合がありました。B\x02\x01\x03\x12\xae\x03\n" +
-	"\x1bREASON_CERTIFICATE_EXPIRING\x10\xfb.\x1a\x8b\x03\xba\xeb\x18\x86\x03\b\x02\x12+The certificate ends soon[[: {not_after}]].\x1a\x1fApply for the renewed card now.\"D証明書の有効期限が近づいています[[({not_after})]]。*-更新の手続きを始めてください。2GCertificates are given for a few years; a new card takes days or weeks.:r証明書には数年の有効期間があります。新しいカードの発行には日数がかかります。B\x02\x01\x03\"\x06\b\x8f'\x10\x8f'\"\x06\b\xd8\x0f\x10\xd8\x0f*\x18REASON_NO_READER_BACKEND*\x1dREASON_CERTIFICATE_NOT_USABLE:W\n" +
+	"\x1bREASON_CERTIFICATE_EXPIRING\x10\xfb.\x1a\x8b\x03\xba\xeb\x18\x86\x03\b\x02\x12+The certificate ends soon[[: {not_after}]].\x1a\x1fApply for the renewed card now.\"D証明書の有効期限が近づいています[[({not_after})]]。*-更新の手続きを始めてください。2GCertificates are given for a few years; a new card takes days or weeks.:r証明書には数年の有効期間があります。新しいカードの発行には日数がかかります。B\x02\x01\x03\x12\x82\x05\n" +
+	"\x19REASON_JOURNAL_SLOTS_LOST\x10\xfc.\x1a\xe1\x04\xba\xeb\x18\xdc\x04\b\x02\x12^{count} slots of the PIN-try journal cannot be read. Each counts as a spent try of every card.\x1aHLook at the health of the disk. A right PIN gives a card its tries back.\"\x90\x01暗証番号の試行記録のうち{count}件を読めません。1件につき、全カードの残り回数を1回減らして数えます。*\x8d\x01ディスクの状態を確認してください。正しい暗証番号で照合すると、そのカードの残り回数は戻ります。2>A failing disk, or a crash of the PC in the middle of a write.:Hディスクの故障、または書込み途中の停電などです。B\x01\x02\"\x06\b\x8f'\x10\x8f'\"\x06\b\xd8\x0f\x10\xd8\x0f*\x18REASON_NO_READER_BACKEND*\x1dREASON_CERTIFICATE_NOT_USABLE:W\n" +
 	"\n" +
 	"error_text\x12!.google.protobuf.EnumValueOptions\x18\xb7\x8d\x03 \x01(\v2\x13.inkan.v1.ErrorTextR\terrorText:Z\n" +
 	"\vhelper_text\x12!.google.protobuf.EnumValueOptions\x18\xb8\x8d\x03 \x01(\v2\x14.inkan.v1.HelperTextR\n" +

@@ -39,25 +39,45 @@ const (
 	Layer_LAYER_CARD Layer = 4
 	// An application on the card that Inkan knows.
 	Layer_LAYER_APPLICATION Layer = 5
+	// Keys on the card.
+	Layer_LAYER_KEYS Layer = 6
+	// Certificates of the keys.
+	Layer_LAYER_CERTIFICATES Layer = 7
+	// Whether the card takes a PIN now: its state and its tries.
+	Layer_LAYER_PIN Layer = 8
+	// The PIN-try journal of inkand.
+	Layer_LAYER_JOURNAL Layer = 9
+	// The log of inkand.
+	Layer_LAYER_LOG Layer = 10
 )
 
 // Enum value maps for Layer.
 var (
 	Layer_name = map[int32]string{
-		0: "LAYER_UNSPECIFIED",
-		1: "LAYER_SERVICE",
-		2: "LAYER_PCSCD",
-		3: "LAYER_READER",
-		4: "LAYER_CARD",
-		5: "LAYER_APPLICATION",
+		0:  "LAYER_UNSPECIFIED",
+		1:  "LAYER_SERVICE",
+		2:  "LAYER_PCSCD",
+		3:  "LAYER_READER",
+		4:  "LAYER_CARD",
+		5:  "LAYER_APPLICATION",
+		6:  "LAYER_KEYS",
+		7:  "LAYER_CERTIFICATES",
+		8:  "LAYER_PIN",
+		9:  "LAYER_JOURNAL",
+		10: "LAYER_LOG",
 	}
 	Layer_value = map[string]int32{
-		"LAYER_UNSPECIFIED": 0,
-		"LAYER_SERVICE":     1,
-		"LAYER_PCSCD":       2,
-		"LAYER_READER":      3,
-		"LAYER_CARD":        4,
-		"LAYER_APPLICATION": 5,
+		"LAYER_UNSPECIFIED":  0,
+		"LAYER_SERVICE":      1,
+		"LAYER_PCSCD":        2,
+		"LAYER_READER":       3,
+		"LAYER_CARD":         4,
+		"LAYER_APPLICATION":  5,
+		"LAYER_KEYS":         6,
+		"LAYER_CERTIFICATES": 7,
+		"LAYER_PIN":          8,
+		"LAYER_JOURNAL":      9,
+		"LAYER_LOG":          10,
 	}
 )
 
@@ -243,10 +263,14 @@ type DiagnoseStep struct {
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Stable code of what is wrong, INK-dddd, or empty.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
-	// What was found, in English; with the next step if something is wrong.
+	// What was found, in English.
 	En string `protobuf:"bytes,5,opt,name=en,proto3" json:"en,omitempty"`
-	// The same in Japanese.
-	Ja            string `protobuf:"bytes,6,opt,name=ja,proto3" json:"ja,omitempty"`
+	// What was found, in Japanese.
+	Ja string `protobuf:"bytes,6,opt,name=ja,proto3" json:"ja,omitempty"`
+	// What to do about it, in English; empty if nothing is wrong.
+	NextEn string `protobuf:"bytes,7,opt,name=next_en,json=nextEn,proto3" json:"next_en,omitempty"`
+	// What to do about it, in Japanese; empty if nothing is wrong.
+	NextJa        string `protobuf:"bytes,8,opt,name=next_ja,json=nextJa,proto3" json:"next_ja,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -319,6 +343,20 @@ func (x *DiagnoseStep) GetEn() string {
 func (x *DiagnoseStep) GetJa() string {
 	if x != nil {
 		return x.Ja
+	}
+	return ""
+}
+
+func (x *DiagnoseStep) GetNextEn() string {
+	if x != nil {
+		return x.NextEn
+	}
+	return ""
+}
+
+func (x *DiagnoseStep) GetNextJa() string {
+	if x != nil {
+		return x.NextJa
 	}
 	return ""
 }
@@ -961,7 +999,7 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\x15inkan/v1/status.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14inkan/v1/types.proto\"\x11\n" +
 	"\x0fDiagnoseRequest\"K\n" +
 	"\x10DiagnoseResponse\x127\n" +
-	"\x05steps\x18\x01 \x03(\v2\x16.inkan.v1.DiagnoseStepB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\x05steps\"\xf0\x01\n" +
+	"\x05steps\x18\x01 \x03(\v2\x16.inkan.v1.DiagnoseStepB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05steps\"\xb6\x02\n" +
 	"\fDiagnoseStep\x121\n" +
 	"\x05layer\x18\x01 \x01(\x0e2\x0f.inkan.v1.LayerB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05layer\x128\n" +
@@ -970,7 +1008,9 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\asubject\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\asubject\x12\x1b\n" +
 	"\x04code\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\x04code\x12\x18\n" +
 	"\x02en\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x02en\x12\x18\n" +
-	"\x02ja\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x02ja\"\x12\n" +
+	"\x02ja\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x02ja\x12!\n" +
+	"\anext_en\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06nextEn\x12!\n" +
+	"\anext_ja\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06nextJa\"\x12\n" +
 	"\x10GetStatusRequest\"E\n" +
 	"\x11GetStatusResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x10.inkan.v1.StatusB\x06\xbaH\x03\xc8\x01\x01R\x06status\"\x14\n" +
@@ -1020,7 +1060,7 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\vunlock_code\x18\n" +
 	" \x01(\v2\x13.inkan.v1.PinStatusR\n" +
 	"unlockCode\x12;\n" +
-	"\anotices\x18\v \x03(\v2\x17.inkan.v1.ServiceNoticeB\b\xbaH\x05\x92\x01\x02\x10\x10R\anotices*{\n" +
+	"\anotices\x18\v \x03(\v2\x17.inkan.v1.ServiceNoticeB\b\xbaH\x05\x92\x01\x02\x10\x10R\anotices*\xd4\x01\n" +
 	"\x05Layer\x12\x15\n" +
 	"\x11LAYER_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLAYER_SERVICE\x10\x01\x12\x0f\n" +
@@ -1028,7 +1068,14 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\fLAYER_READER\x10\x03\x12\x0e\n" +
 	"\n" +
 	"LAYER_CARD\x10\x04\x12\x15\n" +
-	"\x11LAYER_APPLICATION\x10\x05*\x8b\x01\n" +
+	"\x11LAYER_APPLICATION\x10\x05\x12\x0e\n" +
+	"\n" +
+	"LAYER_KEYS\x10\x06\x12\x16\n" +
+	"\x12LAYER_CERTIFICATES\x10\a\x12\r\n" +
+	"\tLAYER_PIN\x10\b\x12\x11\n" +
+	"\rLAYER_JOURNAL\x10\t\x12\r\n" +
+	"\tLAYER_LOG\x10\n" +
+	"*\x8b\x01\n" +
 	"\n" +
 	"StepResult\x12\x1b\n" +
 	"\x17STEP_RESULT_UNSPECIFIED\x10\x00\x12\x12\n" +
