@@ -292,7 +292,7 @@ func say(stderr io.Writer, e *token.Error) {
 // exitCode is the table behind the usage text.
 func exitCode(err error) int {
 	switch token.KindOf(err) {
-	case token.KindConfigInvalid:
+	case token.KindConfigInvalid, token.KindEnvironmentRefused:
 		return exitConfig
 	case token.KindStateInUse:
 		return exitInUse
