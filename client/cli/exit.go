@@ -89,7 +89,7 @@ func exitOf(err error) exitCode {
 // test holds every reason against this list.
 func exitOfReason(r inkanpb.Reason) exitCode {
 	switch r {
-	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_UNLOCK_CODE_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PINS_DIFFER, inkanpb.Reason_REASON_NEW_PIN_REFUSED_BY_CARD:
+	case inkanpb.Reason_REASON_PIN_WRONG, inkanpb.Reason_REASON_PIN_MALFORMED, inkanpb.Reason_REASON_PIN_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PIN_REFUSED, inkanpb.Reason_REASON_UNLOCK_CODE_WRONG, inkanpb.Reason_REASON_UNLOCK_CODE_MALFORMED, inkanpb.Reason_REASON_UNLOCK_CODE_KNOWN_WRONG, inkanpb.Reason_REASON_NEW_PINS_DIFFER, inkanpb.Reason_REASON_NEW_PIN_REFUSED_BY_CARD, inkanpb.Reason_REASON_PIN_EXPIRED, inkanpb.Reason_REASON_PIN_NOT_SET:
 		return exitPIN
 	case inkanpb.Reason_REASON_CARD_LOCKED, inkanpb.Reason_REASON_CARD_HELD, inkanpb.Reason_REASON_CARD_DEAD, inkanpb.Reason_REASON_UNLOCK_CODE_USED_UP, inkanpb.Reason_REASON_REINSERT_NEEDED, inkanpb.Reason_REASON_TRY_LATER, inkanpb.Reason_REASON_CARD_STOPPED_HERE:
 		return exitLocked
@@ -108,7 +108,7 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
 		inkanpb.Reason_REASON_READER_IN_USE, inkanpb.Reason_REASON_CARD_DUPLICATE,
 		inkanpb.Reason_REASON_VIRTUAL_REFUSED, inkanpb.Reason_REASON_PCSC_DENIED,
-		inkanpb.Reason_REASON_CARD_UNRESPONSIVE, inkanpb.Reason_REASON_CARD_KEEPS_LOGIN, inkanpb.Reason_REASON_CARD_RESET,
+		inkanpb.Reason_REASON_CARD_UNRESPONSIVE, inkanpb.Reason_REASON_CARD_KEEPS_LOGIN, inkanpb.Reason_REASON_CARD_RESET, inkanpb.Reason_REASON_KEYPAD_NEEDED,
 		inkanpb.Reason_REASON_TOKEN_AMBIGUOUS, inkanpb.Reason_REASON_MODULE_FAULT, inkanpb.Reason_REASON_MODULE_UNAVAILABLE:
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,

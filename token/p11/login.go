@@ -103,8 +103,7 @@ func (t *Token) give(ctx context.Context, req frame.Request, secrets ...*token.P
 	// With a new PIN there, which of the two is refused shows only in that no
 	// function but these looks at a new one.
 	if v.Kind == token.VerdictNone && answer.Error == "" && meaningOf(answer.RV).form && (answer.Call == "C_SetPIN" || answer.Call == "C_InitPIN") {
-		v.Cause = token.Errorf(token.KindNewPINRefused, "the card refuses its form, %s", meaningOf(answer.RV).name).
-			InJapanese("カードが受け付けない形式です")
+		v.Cause = token.NewError(token.KindNewPINRefusedByCard, "status_word", meaningOf(answer.RV).name)
 	}
 	return v
 }

@@ -170,8 +170,7 @@ func (t *Token) open(ctx context.Context) error {
 	t.info, t.state, t.mechanisms = answer.Token, answer.State, answer.Mechanisms
 	switch {
 	case t.info.Flags&flagOwnKeypad != 0:
-		return token.Errorf(token.KindCardFault, "it wants its PIN on a keypad of its own, which Inkan cannot use yet").
-			InJapanese("PINパッドでの入力が必要です(Inkanは未対応)")
+		return token.NewError(token.KindKeypadNeeded)
 	case !isPrintable(t.info.Serial + t.info.Model + t.info.Manufacturer):
 		return token.Errorf(token.KindCardFault, "its serial number cannot be read")
 	}

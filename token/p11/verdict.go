@@ -49,8 +49,8 @@ func meanings() map[uint]meaning {
 		ckrPINLocked:             {name: "CKR_PIN_LOCKED", verdict: token.VerdictBlocked},
 		ckrPINLenRange:           {name: "CKR_PIN_LEN_RANGE", kind: token.KindCardFault, form: true},
 		ckrPINInvalid:            {name: "CKR_PIN_INVALID", kind: token.KindCardFault, form: true},
-		ckrPINExpired:            {name: "CKR_PIN_EXPIRED", kind: token.KindCardFault},
-		ckrUserPINNotInitialized: {name: "CKR_USER_PIN_NOT_INITIALIZED", kind: token.KindCardFault},
+		ckrPINExpired:            {name: "CKR_PIN_EXPIRED", kind: token.KindPINExpired},
+		ckrUserPINNotInitialized: {name: "CKR_USER_PIN_NOT_INITIALIZED", kind: token.KindPINNotSet},
 		// Somebody's login is there already: whether this PIN was looked at is not
 		// known, and the session is not used any more.
 		ckrUserAlreadyLoggedIn: {name: "CKR_USER_ALREADY_LOGGED_IN", kind: token.KindCardFault, lost: true},
@@ -139,7 +139,7 @@ func (t *Token) fault(doing string, a frame.Answer, err error) *token.Error {
 		return token.Errorf(token.KindCardFault, "%s, %s", doing, a.Error)
 	}
 	m := meaningOf(a.RV)
-	return token.Errorf(m.kind, "%s, %s: %s", doing, a.Call, m.name)
+	return token.Errorf(m.kind, "%s, %s: %s", doing, a.Call, m.name).InJapanese(a.Call + ": " + m.name)
 }
 
 // broken says that a module crashed or talks nonsense.

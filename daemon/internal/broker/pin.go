@@ -170,7 +170,7 @@ func (op *operation) wrong(v token.Verdict) error {
 // noVerdict is the error for a card that did not say whether it accepts.
 func (op *operation) noVerdict(v token.Verdict) error {
 	switch token.KindOf(v.Cause) {
-	case token.KindNewPINRefusedByCard, token.KindCardDuplicate: // the second was seen just in time
+	case token.KindNewPINRefusedByCard, token.KindPINExpired, token.KindPINNotSet, token.KindCardDuplicate: // the last was seen just in time
 		return v.Cause
 	default:
 	}

@@ -156,6 +156,11 @@ const (
 	// The agent ended or broke the protocol before its answer was taken. No try was
 	// spent. Metadata: detail.
 	Reason_REASON_PIN_AGENT_LOST Reason = 1032
+	// The card says that its PIN has expired and must be changed. The try counts
+	// as spent.
+	Reason_REASON_PIN_EXPIRED Reason = 1033
+	// The card has no PIN yet. The try counts as spent.
+	Reason_REASON_PIN_NOT_SET Reason = 1034
 	// No card of this identity is in a reader.
 	Reason_REASON_CARD_NOT_FOUND Reason = 2001
 	// No key of this identity is on a card that is present.
@@ -225,6 +230,8 @@ const (
 	// Something reset the card while it was used. Metadata: detail; tries_left when
 	// a try was spent.
 	Reason_REASON_CARD_RESET Reason = 2038
+	// The card takes its PIN from a keypad of its own alone.
+	Reason_REASON_KEYPAD_NEEDED Reason = 2039
 	// Several tokens of a PKCS#11 module are in this reader: it is not known which
 	// PIN is meant. Metadata: module, count.
 	Reason_REASON_TOKEN_AMBIGUOUS Reason = 2023
@@ -325,6 +332,8 @@ var (
 		1030: "REASON_PIN_AGENT_CHANGED",
 		1031: "REASON_NEW_PIN_REFUSED_BY_CARD",
 		1032: "REASON_PIN_AGENT_LOST",
+		1033: "REASON_PIN_EXPIRED",
+		1034: "REASON_PIN_NOT_SET",
 		2001: "REASON_CARD_NOT_FOUND",
 		2002: "REASON_KEY_NOT_FOUND",
 		2003: "REASON_CARD_REMOVED",
@@ -355,6 +364,7 @@ var (
 		2036: "REASON_CARD_UNRESPONSIVE",
 		2037: "REASON_CARD_KEEPS_LOGIN",
 		2038: "REASON_CARD_RESET",
+		2039: "REASON_KEYPAD_NEEDED",
 		2023: "REASON_TOKEN_AMBIGUOUS",
 		3001: "REASON_REQUEST_INVALID",
 		3002: "REASON_DIGEST_LENGTH",
@@ -416,6 +426,8 @@ var (
 		"REASON_PIN_AGENT_CHANGED":         1030,
 		"REASON_NEW_PIN_REFUSED_BY_CARD":   1031,
 		"REASON_PIN_AGENT_LOST":            1032,
+		"REASON_PIN_EXPIRED":               1033,
+		"REASON_PIN_NOT_SET":               1034,
 		"REASON_CARD_NOT_FOUND":            2001,
 		"REASON_KEY_NOT_FOUND":             2002,
 		"REASON_CARD_REMOVED":              2003,
@@ -446,6 +458,7 @@ var (
 		"REASON_CARD_UNRESPONSIVE":         2036,
 		"REASON_CARD_KEEPS_LOGIN":          2037,
 		"REASON_CARD_RESET":                2038,
+		"REASON_KEYPAD_NEEDED":             2039,
 		"REASON_TOKEN_AMBIGUOUS":           2023,
 		"REASON_REQUEST_INVALID":           3001,
 		"REASON_DIGEST_LENGTH":             3002,
@@ -737,7 +750,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
 	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
 	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
-	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xb2\xae\x03\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xf6\xbd\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
@@ -765,9 +778,11 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x1eREASON_UNLOCK_CODE_KNOWN_WRONG\x10\xfe\a\x1a\xae\x06\xba\xeb\x18\xa9\x06\b\t\x12\x8b\x01The card has refused this very unlock code before. It was not sent again and no try was spent. Tries of the unlock code left: {tries_left}.\x1a\x7fCheck the code on the notice of the card's issuer. If it was changed since then, enter it again and confirm that in the prompt.\"\xca\x01このロック解除コードは、すでにICカードが誤りと答えたものです。送信せず、残り回数は減っていません。ロック解除コードの残り回数: {tries_left}。*\xb4\x01発行元の通知書でコードを確認してください。その後に変更された場合は、もう一度入力し、入力画面でその旨を確認してください。2;The same code was typed again, or stands wrongly on a note.:Q同じコードがもう一度入力されたか、控えが誤っています。B\x02\x01\x03\x12\xf8\x06\n" +
 	"\x15REASON_UNLOCK_UNKNOWN\x10\xff\a\x1a\xdb\x06\xba\xeb\x18\xd6\x06\b\n" +
 	"\x12\x9f\x01The card did not say whether it took the unlock code: it may have the new PIN now or not. The try counts as spent. Tries of the unlock code left: {tries_left}.\x1agLeave the card in the reader and run inkan unlock again with the same unlock code and the same new PIN.\"\xeb\x01ロック解除の結果をICカードから受け取れませんでした(新しい暗証番号になったかどうか不明です)。1回使ったものとして数えます。ロック解除コードの残り回数: {tries_left}。*\x95\x01カードを入れたまま、同じロック解除コードと同じ新しい暗証番号で inkan unlock をもう一度実行してください。2FThe card was pulled, reset or stopped answering while it was unlocked.:uロック解除の途中でカードが抜かれた、リセットされた、または応答が止まりました。B\x02\x01\x03\x12\xd1\x05\n" +
-	"\x18REASON_PIN_AGENT_CHANGED\x10\x86\b\x1a\xb1\x05\xba\xeb\x18\xac\x05\b\t\x12dThe PIN entry was begun at one prompt and went on at another. Nothing was sent and no try was spent.\x1a0Start again, and enter everything at one prompt.\"\x93\x01暗証番号の入力が、途中で別の入力元に替わりました。カードには何も送らず、残り回数も減っていません。*Tもう一度操作し、最後まで同じ入力画面で入力してください。2~The PIN and the new PIN must come from one person at one prompt; the second part was answered by another agent than the first.:\x9f\x01現在の番号と新しい番号は、同じ入力画面で入力する必要がありますが、途中で別の入力プログラムに替わりました。B\x02\x01\x04\x12\xab\a\n" +
-	"\x1eREASON_NEW_PIN_REFUSED_BY_CARD\x10\x87\b\x1a\x85\a\xba\xeb\x18\x80\a\b\t\x12\x9f\x01The card does not take the form of the new PIN (status word {status_word}). The PIN was not changed, but the try counts as spent.[[ Tries left: {tries_left}.]]\x1aZChoose a PIN of the form that the issuer's notice names. A right PIN gives the tries back.\"\xd2\x01ICカードが新しい暗証番号の形式を受け付けません(SW {status_word})。暗証番号は変更していませんが、1回使ったものとして数えます。[[残り回数: {tries_left}。]]*\x93\x01発行元の通知書にある形式で、別の番号にしてください。正しい暗証番号で照合すると残り回数は戻ります。2\x83\x01The card has rules for a PIN that its card profile does not know: its length, its characters, or that it differs from earlier ones.:\x87\x01桁数、文字の種類、過去の番号との重複など、カードプロファイルにない規則がカードにあります。B\x03\x01\x02\x03\x12\xf6\x04\n" +
-	"\x15REASON_PIN_AGENT_LOST\x10\x88\b\x1a\xd9\x04\xba\xeb\x18\xd4\x04\b\t\x124The PIN prompt was lost: {detail}. No try was spent.\x1aYStart the operation again. If it happens again, report the program that shows the prompt.\"a入力画面との接続が失われました({detail})。残り回数は減っていません。*\x87\x01もう一度操作してください。繰り返す場合は、入力画面のプログラムの開発元に連絡してください。2`The program that showed the prompt ended, crashed, or answered in a way that inkand cannot take.:l入力画面を表示していたプログラムが終了したか、正しくない応答をしました。B\x02\x01\x04\x12\xcd\x03\n" +
+	"\x18REASON_PIN_AGENT_CHANGED\x10\x86\b\x1a\xb1\x05\xba\xeb\x18\xac\x05\b\t\x12dThe PIN entry was begun at one prompt and went on at another. Nothing was sent and no try was spent.\x1a0Start again, and enter everything at one prompt.\"\x93\x01暗証番号の入力が、途中で別の入力元に替わりました。カードには何も送らず、残り回数も減っていません。*Tもう一度操作し、最後まで同じ入力画面で入力してください。2~The PIN and the new PIN must come from one person at one prompt; the second part was answered by another agent than the first.:\x9f\x01現在の番号と新しい番号は、同じ入力画面で入力する必要がありますが、途中で別の入力プログラムに替わりました。B\x02\x01\x04\x12\xa4\a\n" +
+	"\x1eREASON_NEW_PIN_REFUSED_BY_CARD\x10\x87\b\x1a\xfe\x06\xba\xeb\x18\xf9\x06\b\t\x12\x97\x01The card does not take the form of the new PIN[[ ({status_word})]]. The PIN was not changed, but the try counts as spent.[[ Tries left: {tries_left}.]]\x1aZChoose a PIN of the form that the issuer's notice names. A right PIN gives the tries back.\"\xd3\x01ICカードが新しい暗証番号の形式を受け付けません[[({status_word})]]。暗証番号は変更していませんが、1回使ったものとして数えます。[[残り回数: {tries_left}。]]*\x93\x01発行元の通知書にある形式で、別の番号にしてください。正しい暗証番号で照合すると残り回数は戻ります。2\x83\x01The card has rules for a PIN that its card profile does not know: its length, its characters, or that it differs from earlier ones.:\x87\x01桁数、文字の種類、過去の番号との重複など、カードプロファイルにない規則がカードにあります。B\x03\x01\x02\x03\x12\xf6\x04\n" +
+	"\x15REASON_PIN_AGENT_LOST\x10\x88\b\x1a\xd9\x04\xba\xeb\x18\xd4\x04\b\t\x124The PIN prompt was lost: {detail}. No try was spent.\x1aYStart the operation again. If it happens again, report the program that shows the prompt.\"a入力画面との接続が失われました({detail})。残り回数は減っていません。*\x87\x01もう一度操作してください。繰り返す場合は、入力画面のプログラムの開発元に連絡してください。2`The program that showed the prompt ended, crashed, or answered in a way that inkand cannot take.:l入力画面を表示していたプログラムが終了したか、正しくない応答をしました。B\x02\x01\x04\x12\xd9\x05\n" +
+	"\x12REASON_PIN_EXPIRED\x10\x89\b\x1a\xbf\x05\xba\xeb\x18\xba\x05\b\t\x12fThe card says that its PIN has expired and must be changed before it is used. The try counts as spent.\x1aUChange the PIN: inkan pin change. If the card refuses, use the program of its issuer.\"\xa5\x01暗証番号の有効期限が切れているため、使う前に変更が必要だとICカードが応答しました。1回使ったものとして数えます。*\x92\x01inkan pin change で変更してください。カードが受け付けない場合は、発行元のソフトウェアを使ってください。2HSome issuers let a PIN end after a while, or want the first one changed.:l暗証番号に有効期間を設けたり、最初の番号の変更を求める発行元があります。B\x02\x01\x03\x12\xa1\x04\n" +
+	"\x12REASON_PIN_NOT_SET\x10\x8a\b\x1a\x87\x04\xba\xeb\x18\x82\x04\b\t\x121The card has no PIN yet. The try counts as spent.\x1aYSet the PIN with the program of the card's issuer, or with the unlock code: inkan unlock.\"lICカードに暗証番号がまだ設定されていません。1回使ったものとして数えます。*}発行元のソフトウェア、またはロック解除コード(inkan unlock)で暗証番号を設定してください。2,The card came without a PIN, or was emptied.:Q暗証番号が未設定のまま渡されたか、初期化されています。B\x02\x03\x01\x12\xcd\x03\n" +
 	"\x15REASON_CARD_NOT_FOUND\x10\xd1\x0f\x1a\xb0\x03\xba\xeb\x18\xab\x03\b\x05\x12%The card {card} is not in any reader.\x1a)Insert the card, then look at the status.\"4ICカード {card} がリーダにありません。*Hカードを差し込んでから、状態を確認してください。2dThe card was taken out, or sits in a reader that was unplugged, or the name is that of another card.:lカードが抜かれた、リーダが外された、または別のカードが指定されています。B\x01\x01\x12\x80\x04\n" +
 	"\x14REASON_KEY_NOT_FOUND\x10\xd2\x0f\x1a\xe4\x03\xba\xeb\x18\xdf\x03\b\x05\x125There is no key {key} on the cards that are inserted.\x1a7List the keys, and insert the card that holds this one.\"H鍵 {key} は、差し込まれているICカードにありません。*W鍵の一覧を表示し、この鍵のあるカードを差し込んでください。2PThe card with this key is not inserted, or was renewed: a new card has new keys.:rこの鍵のあるカードが差し込まれていないか、更新されて鍵が新しくなっています。B\x02\x01\x04\x12\x83\x04\n" +
 	"\x13REASON_CARD_REMOVED\x10\xd3\x0f\x1a\xe8\x03\xba\xeb\x18\xe3\x03\b\n" +
@@ -803,7 +818,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x18REASON_CARD_UNRESPONSIVE\x10\xf4\x0f\x1a\x9e\x04\xba\xeb\x18\x99\x04\b\r\x12\x18The card does not react.\x1aoCheck that it is not upside down, wipe the chip with a dry cloth, and insert it again; then try another reader.\"#ICカードが反応しません。*\xa7\x01裏返しでないかを確認し、ICチップを乾いた布で拭いて差し直してください。直らない場合は別のリーダで試してください。2VThe card is upside down, the chip is dirty or broken, or the reader does not power it.:_裏返し、ICチップの汚れや故障、またはリーダからの給電の問題です。B\x02\x01\x03\x12\xc9\x05\n" +
 	"\x17REASON_CARD_KEEPS_LOGIN\x10\xf5\x0f\x1a\xaa\x05\xba\xeb\x18\xa5\x05\b\r\x12gThe card takes the PIN for proved although it was just reset. It is not used, and no PIN is sent to it.\x1a@Do not use this card for signing. Report its kind and this code.\"\x92\x01リセット直後なのに、ICカードが照合済みと応答しました。このカードは使用せず、暗証番号も送りません。*Z署名には使わず、カードの種類とこのコードを連絡してください。2_A login that outlives a reset would let any program sign with the PIN that somebody else typed.:\x9f\x01リセット後もログインが残るカードでは、他の人が入力した暗証番号で、どのプログラムでも署名できてしまいます。B\x02\x03\x05\x12\xe0\x04\n" +
 	"\x11REASON_CARD_RESET\x10\xf6\x0f\x1a\xc7\x04\xba\xeb\x18\xc2\x04\b\n" +
-	"\x12UThe card was reset by something else while it was used: {detail}. Nothing was signed.\x1aMClose other programs that use cards, look at the tries left, and start again.\"u使用中に、ICカードがほかからリセットされました({detail})。署名は行われていません。*\x84\x01カードを使うほかのプログラムを終了し、残り回数を確認してから、もう一度操作してください。29Another program, or pcscd, reset the card during its use.:\\使用中に、別のプログラムまたはpcscdがカードをリセットしました。B\x01\x01\x12\xd2\x05\n" +
+	"\x12UThe card was reset by something else while it was used: {detail}. Nothing was signed.\x1aMClose other programs that use cards, look at the tries left, and start again.\"u使用中に、ICカードがほかからリセットされました({detail})。署名は行われていません。*\x84\x01カードを使うほかのプログラムを終了し、残り回数を確認してから、もう一度操作してください。29Another program, or pcscd, reset the card during its use.:\\使用中に、別のプログラムまたはpcscdがカードをリセットしました。B\x01\x01\x12\xc8\x05\n" +
+	"\x14REASON_KEYPAD_NEEDED\x10\xf7\x0f\x1a\xac\x05\xba\xeb\x18\xa7\x05\b\t\x12JThe card wants its PIN on a keypad of its own, which Inkan cannot use yet.\x1a[Use a reader without a keypad, or ask the issuer for a card that takes its PIN from the PC.\"mこのICカードは専用のPINパッドでの入力が必要で、Inkanはまだ対応していません。*\x8c\x01PINパッドのないリーダを使うか、PCから暗証番号を入力できるカードを発行元に問い合わせてください。2[The vendor's module reports a protected authentication path: it takes no PIN from programs.:\x9a\x01ベンダーのモジュールが、プログラムからの暗証番号を受け付けない設定(protected authentication path)を示しています。B\x02\x03\x02\x12\xd2\x05\n" +
 	"\x16REASON_TOKEN_AMBIGUOUS\x10\xe7\x0f\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12MPKCS#11 module {module} shows {count} tokens in this reader. No PIN was sent.\x1abSay in inkand's configuration which one is meant: token.label in the pkcs11 section of the module.\"\x8f\x01PKCS#11モジュール {module} はこのリーダに {count} 個のトークンを示しています。暗証番号は送っていません。*linkandの設定の pkcs11 の項に token.label を書き、使うトークンを指定してください。2kThe vendor's module lists more than one token for what is one card to people, for example one for each PIN.:\x87\x01ベンダーのモジュールが、1枚のカードに対して複数のトークン(暗証番号ごとなど)を示しています。B\x01\x02\x12\x98\x03\n" +
 	"\x16REASON_REQUEST_INVALID\x10\xb9\x17\x1a\xfa\x02\xba\xeb\x18\xf5\x02\b\x03\x12#The request is not valid: {detail}.\x1aFCorrect the request; the API description names the rule of each field.\"7要求の内容が正しくありません({detail})。*T要求を直してください。各項目の規則はAPIの説明にあります。27The program does not follow the description of the API.:9プログラムがAPIの説明に沿っていません。B\x01\x04\x12\xea\x04\n" +
 	"\x14REASON_DIGEST_LENGTH\x10\xba\x17\x1a\xce\x04\xba\xeb\x18\xc9\x04\b\x03\x12KThe digest has {got} bytes, but {algorithm} needs {want}. No try was spent.\x1a9Hash the document with the hash that the algorithm names.\"\x86\x01ダイジェストが{got}バイトです。{algorithm} では{want}バイトが必要です。残り回数は減っていません。*cアルゴリズムが示すハッシュで文書のダイジェストを計算してください。2eThe program hashed with another hash, or sent the document or hexadecimal text instead of the digest.:e別のハッシュで計算したか、文書そのものや16進の文字列を送っています。B\x01\x04\x12\x89\x04\n" +
