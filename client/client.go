@@ -80,6 +80,7 @@ type Client struct {
 	card     inkanpb.CardServiceClient
 	register inkanpb.RegisterServiceClient
 	audit    inkanpb.AuditServiceClient
+	admin    inkanpb.AdminServiceClient
 
 	agents      *agents
 	closing     sync.Once
@@ -135,6 +136,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	c.card = inkanpb.NewCardServiceClient(c.conn)
 	c.register = inkanpb.NewRegisterServiceClient(c.conn)
 	c.audit = inkanpb.NewAuditServiceClient(c.conn)
+	c.admin = inkanpb.NewAdminServiceClient(c.conn)
 	return c, nil
 }
 

@@ -92,6 +92,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
 // maxConfig is the largest configuration file that is read, in bytes.
 const maxConfig = 64 << 10
 

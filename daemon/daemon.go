@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
+	"github.com/inkan-project/inkan/daemon/internal/blackbox"
 	"github.com/inkan-project/inkan/daemon/internal/broker"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
@@ -137,6 +138,8 @@ func runLocked(ctx context.Context, o Options) error {
 	// A stop that comes now waits until everything is open: what is half open
 	// would only look like damage.
 	starting := context.WithoutCancel(ctx)
+	box := blackbox.New(o.Now)
+	o.Logger = slog.New(slog.NewMultiHandler(o.Logger.Handler(), slog.NewTextHandler(box, nil)))
 	rec, err := openRecords(starting, o)
 	if err != nil {
 		return err
@@ -171,7 +174,7 @@ func runLocked(ctx context.Context, o Options) error {
 		return fmt.Errorf("locking memory for what was wrong: %w", err)
 	}
 	defer closing(o.Logger, "memory of wrong PINs", wrong.Close)
-	apps := applications(profiles)
+	apps := applications(profiles, box)
 	if modules := o.Config.modules(); len(modules) > 0 {
 		var shared *p11.System
 		shared, apps = withModules(system, apps, modules, profiles, rec.register, o.Logger)
@@ -198,7 +201,7 @@ func runLocked(ctx context.Context, o Options) error {
 		return err
 	}
 	server, err := rpc.New(rpc.Config{
-		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Service: o.service(pages.Kind(), rec),
+		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Service: o.service(pages.Kind(), rec), Support: o.support(box),
 	})
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/inkan-project/inkan/daemon/internal/blackbox"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/daemon/internal/policy"
@@ -72,13 +73,13 @@ func (c VirtualConfig) layout() (map[pivcard.Slot]pivcard.KeyType, error) {
 }
 
 // applications are the kinds of card that inkand knows.
-func applications(profiles *cardprofile.Set) []cardowner.Application {
+func applications(profiles *cardprofile.Set, box *blackbox.Recorder) []cardowner.Application {
 	const name = cardprofile.PIV
 	return []cardowner.Application{{
 		Name:    name,
 		Profile: func(atr []byte, card token.CardID) token.Profile { return profiles.For(name, atr, card) },
 		Open: func(card cardowner.Connection, profile token.Profile) token.Token {
-			return piv.Open(card, piv.FromProfile(profile))
+			return piv.Open(box.Card(card, name), piv.FromProfile(profile))
 		},
 	}}
 }

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/inkan-project/inkan/daemon/internal/blackbox"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/token/cardprofile"
 	"github.com/inkan-project/inkan/token/p11"
@@ -18,7 +20,7 @@ func TestCardProfilesAreForTheApplicationsThatInkandHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, a := range applications(set) {
+	for _, a := range applications(set, blackbox.New(time.Now)) {
 		names = append(names, a.Name)
 	}
 	names = append(names, moduleApplication(&p11.Module{}, nil, set, nil).Name)

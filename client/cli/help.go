@@ -120,7 +120,7 @@ func (a *app) flagUsages(text string) string {
 func listCommands(b *strings.Builder, cmd *cobra.Command, fits func(*cobra.Command) bool) {
 	for _, c := range cmd.Commands() {
 		if fits(c) {
-			fmt.Fprintf(b, "  %-11s  %s\n", c.Name(), c.Short)
+			fmt.Fprintf(b, "  %-14s  %s\n", c.Name(), c.Short)
 		}
 	}
 }

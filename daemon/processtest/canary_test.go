@@ -85,6 +85,7 @@ func (a *aviary) useAll() {
 	person.do(order{Do: "sign", Card: a.card, Slot: "9c", PIN: a.unlocked.digits}, "")
 	a.inkan("", "log")
 	a.inkan("", "status")
+	a.inkan("", "support-bundle", a.path("said/bundle"))
 }
 
 // inkan runs inkan with a secret on its standard input, and keeps what it

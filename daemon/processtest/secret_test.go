@@ -144,6 +144,25 @@ func TestACopyOfASecretIsFound(t *testing.T) {
 	a.readsCores()
 }
 
+// TestASecretInATraceIsFound: that none is found in a support bundle says
+// nothing unless one would be.
+func TestASecretInATraceIsFound(t *testing.T) {
+	open := edit{"pcsc/apdu/redact.go", "\t\treturn header + masked\n", "\t\treturn hex.EncodeToString(command)\n"}
+	a := newAviary(t, build(t, "./daemon/cmd/inkand", open), build(t, "./client/cmd/inkan"), "")
+	a.asker(a.self).do(order{Do: "verify", Card: a.card, PIN: a.pin.digits}, "")
+	a.inkan("", "support-bundle", a.path("said/bundle"))
+	s := a.search()
+	s.files(t, a.path("said"))
+	if len(s.found) == 0 {
+		t.Error("the PIN stands in the commands to cards of the bundle, and is not found")
+	}
+	info, err := os.Stat(a.path("said/bundle"))
+	a.check(err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the bundle has the permissions %v", info.Mode())
+	}
+}
+
 // readsCores checks that the search finds secrets in cores, where this computer
 // puts them beside the program (core(5), core_pattern).
 func (a *aviary) readsCores() {

@@ -149,11 +149,62 @@ func TestSecretsAreMasked(t *testing.T) {
 		"0020":                                         "0020",
 		"":                                             "",
 		"00A40400 05 A000000308":                       "00a4040005a000000308",
+		"01A40400 05 A000000308 00":                    "01a4040005a00000030800", // on another channel
+		"00CB3FFF 05 5C035FC102 00":                    "00cb3fff055c035fc10200",
+		"00C0000010":                                   "00c0000010",
+
+		// What is not known to be harmless is left out.
+		"00879A07 04 7C020102":                           "00879a07 [5 bytes left out]",
+		"10879A07 04 7C020102":                           "10879a07 [5 bytes left out]",
+		"00DB3FFF 03 313233":                             "00db3fff [left out]", // PUT DATA
+		"00FE0000 03 313233":                             "00fe0000 [left out]", // whatever that is
+		"80A40400 05 3132333435":                         "80a40400 [left out]", // a SELECT of somebody's own
+		"0CA40400 05 3132333435":                         "0ca40400 [left out]", // under secure messaging
+		"00A40000 05 3132333435":                         "00a40000 [left out]", // not by name
+		"00A40400 11 3132333435363738393132333435363738": "00a40400 [left out]", // longer than a name
+		"00CB3FFF 05 3132333435":                         "00cb3fff [left out]", // no tag list
+		"00CB3FFF 09 5C0731323334353637":                 "00cb3fff [left out]",
+		"00A40400 06 A000000308":                         "00a40400 [left out]", // not whole
 	} {
 		if got := Redact(unhex(t, command)); got != want {
 			t.Errorf("Redact(%s) = %q, want %q", command, got, want)
 		}
 	}
+}
+
+func TestAnswersAreMasked(t *testing.T) {
+	for answer, want := range map[string]string{
+		"9000": "9000", "63C2": "63C2", "53023132 9000": "[4 bytes] 9000", "": "[0 bytes, no status word]", "90": "[1 bytes, no status word]",
+	} {
+		if got := RedactAnswer(unhex(t, answer)); got != want {
+			t.Errorf("RedactAnswer(%s) = %q, want %q", answer, got, want)
+		}
+	}
+}
+
+// Whatever is sent as whatever command, nothing behind the header comes out of
+// a trace but the name of an application and the tag that is asked for.
+func FuzzNothingButHeadersIsShown(f *testing.F) {
+	f.Add(unhex(f, "0020008008313233343536FFFF"))
+	f.Add(unhex(f, "00A4040005A000000308"))
+	f.Add(unhex(f, "00CB3FFF055C035FC10200"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		shown := Redact(b)
+		if len(b) <= headerLength {
+			return
+		}
+		name, tag := b[1] == insSelect && b[2] == selectByName, b[1] == insGetData && bytes.IndexByte(b, tagTagList) > 0
+		_, err := ParseCommand(b)
+		if c, _ := ParseCommand(b); err == nil && len(c.Data) == 0 && !carriesSecret(b[1]) {
+			return // length fields alone
+		}
+		if rest := shown[2*headerLength:]; !strings.Contains(rest, "[") && !name && !tag {
+			t.Errorf("%x is shown as %s", b, shown)
+		}
+		if carriesSecret(b[1]) && shown != hex.EncodeToString(b[:headerLength])+masked {
+			t.Errorf("%x is shown as %s", b, shown)
+		}
+	})
 }
 
 func FuzzCommandRoundTrip(f *testing.F) {

@@ -27,6 +27,7 @@ type Server struct {
 	inkanpb.UnimplementedCardServiceServer
 	inkanpb.UnimplementedRegisterServiceServer
 	inkanpb.UnimplementedAuditServiceServer
+	inkanpb.UnimplementedAdminServiceServer
 
 	Socket, PINSocket string
 	Keys              []Key
@@ -71,6 +72,7 @@ func Start(dir string) (*Server, error) {
 	inkanpb.RegisterCardServiceServer(s.grpc, s)
 	inkanpb.RegisterRegisterServiceServer(s.grpc, s)
 	inkanpb.RegisterAuditServiceServer(s.grpc, s)
+	inkanpb.RegisterAdminServiceServer(s.grpc, s)
 	listener, err := net.Listen("unix", s.Socket)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)

@@ -27,6 +27,7 @@ func TestEachMethodOfTheContractIsInThePolicyAndNoOther(t *testing.T) {
 	for _, desc := range []grpc.ServiceDesc{
 		inkanpb.StatusService_ServiceDesc, inkanpb.SigningService_ServiceDesc,
 		inkanpb.CardService_ServiceDesc, inkanpb.RegisterService_ServiceDesc, inkanpb.AuditService_ServiceDesc,
+		inkanpb.AdminService_ServiceDesc,
 	} {
 		for _, m := range desc.Methods {
 			check(desc.ServiceName, m.MethodName)

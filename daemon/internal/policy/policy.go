@@ -140,6 +140,8 @@ func methods() map[string]RoleSet {
 
 		// Who is not an auditor sees the records of the own uid alone.
 		"/inkan.v1.AuditService/List": setOf(RoleSigner, RoleAuditor),
+
+		"/inkan.v1.AdminService/SupportBundle": setOf(RoleAdministrator),
 	}
 }
 

@@ -55,6 +55,7 @@ func matrix() map[string][]string {
 		"/inkan.v1.RegisterService/ListCards":     append(signers(), "root"),
 		"/inkan.v1.RegisterService/Lift":          {"root", "root in the signers' group"},
 		"/inkan.v1.AuditService/List":             append(signers(), "root"),
+		"/inkan.v1.AdminService/SupportBundle":    {"root", "root in the signers' group"},
 		// Not in the policy: nobody.
 		"/grpc.health.v1.Health/List":               {},
 		"/inkan.v1.AdminService/Reload":             {},

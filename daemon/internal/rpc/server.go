@@ -49,6 +49,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Service is what status says about the service itself.
 	Service func() *inkanpb.ServiceStatus
+	// Support is what a support bundle holds besides what the Broker and the
+	// Log know; nil = nothing.
+	Support func() []Part
 }
 
 // Server serves the API.
@@ -88,6 +91,7 @@ func New(cfg Config) (*Server, error) {
 	inkanpb.RegisterCardServiceServer(s.grpc, cardService{s: s})
 	inkanpb.RegisterRegisterServiceServer(s.grpc, registerService{s: s})
 	inkanpb.RegisterAuditServiceServer(s.grpc, auditService{s: s})
+	inkanpb.RegisterAdminServiceServer(s.grpc, adminService{s: s})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	return s, nil
 }
