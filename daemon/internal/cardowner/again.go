@@ -3,6 +3,7 @@ package cardowner
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
@@ -12,20 +13,30 @@ import (
 const maxLooks = 3
 
 // again reports whether a card is worth another look: as long as somebody else
-// has it, for no event tells when it is free; and a few times after a reset by
-// others, a lost answer, or a removal of which no event has told: it may have
-// been a swap that pcscd did not see. What is simply no card of ours is left
-// alone.
+// has it, or its PKCS#11 module is not to be had, for no event tells when that
+// is over; and a few times after a reset by others, a lost answer, a crash of
+// its module, or a removal of which no event has told: it may have been a swap
+// that pcscd did not see. What is simply no card of ours is left alone.
 func (r *reader) again(err error) bool {
 	r.looks++
 	switch {
-	case errors.Is(err, pcsc.ErrSharing):
+	case errors.Is(err, pcsc.ErrSharing), token.KindOf(err) == token.KindModuleUnavailable:
 		return true
 	case errors.Is(err, pcsc.ErrReset), errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer),
-		errors.Is(err, pcsc.ErrRemoved), token.KindOf(err) == token.KindCardSilent:
+		errors.Is(err, pcsc.ErrRemoved), token.KindOf(err) == token.KindCardSilent, token.KindOf(err) == token.KindModuleFault:
 		return r.looks < maxLooks
 	}
 	return false
+}
+
+// pause is how long to wait before the next look: longer each time for a module
+// that is not to be had, for each look takes the card from others and resets it.
+func (r *reader) pause(err error) time.Duration {
+	const longest = 60 // times Retry
+	if token.KindOf(err) == token.KindModuleUnavailable {
+		return r.owner.cfg.Retry * time.Duration(min(r.looks, longest))
+	}
+	return r.owner.cfg.Retry
 }
 
 // changed looks again at a card that somebody swapped.

@@ -21,12 +21,15 @@ func (r *reader) meet() {
 	}
 	r.card = card
 	if err != nil {
+		before := r.problem
 		r.card = nil
 		r.problem = r.owner.fault(err)
 		if r.again(err) {
-			r.retry.Reset(r.owner.cfg.Retry)
+			r.retry.Reset(r.pause(err))
 		}
-		r.logger.Info("Card is not usable", "problem", r.problem.Kind, "error", err)
+		if before == nil || before.Kind != r.problem.Kind { // else it is looked at once more
+			r.logger.Info("Card is not usable", "problem", r.problem.Kind, "error", err)
+		}
 	} else {
 		r.logger.Info("Card inserted", "card", card.Identity.Card, "application", card.Application, "keys", len(card.Keys))
 	}
