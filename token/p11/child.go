@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -35,7 +37,9 @@ type child struct {
 	ended  chan struct{} // closed when the process is gone
 	buffer []byte
 	dead   error // why nothing can be asked any more, or nil
-	lose   func(frame.Op) loss
+	// unconfined says what of its cage this kernel does not have.
+	unconfined []string
+	lose       func(frame.Op) loss
 
 	mu     sync.Mutex // guards reaped
 	reaped bool       // its number may belong to another process
@@ -54,9 +58,9 @@ const (
 // module's.
 const pcscSocket = "PCSCLITE_CSOCK_NAME"
 
-// start starts this very program anew, with nothing of ours but one socket. It
-// holds no module yet.
-func start() (*child, error) {
+// start starts this very program anew, in its cage and with nothing of ours but
+// one socket. It holds no module yet.
+func start(writable []string) (*child, error) {
 	ours, theirs, err := frame.Pair()
 	if err != nil {
 		return nil, err
@@ -71,12 +75,46 @@ func start() (*child, error) {
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{end} // becomes module.Socket
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	unconfined, err := confined(writable, cmd.Start)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting a process for a PKCS#11 module: %w", err), unix.Close(ours))
 	}
-	c := &child{socket: ours, cmd: cmd, ended: make(chan struct{}), buffer: make([]byte, frame.Max+1)}
+	c := &child{socket: ours, cmd: cmd, ended: make(chan struct{}), buffer: make([]byte, frame.Max+1), unconfined: unconfined}
 	go c.reap()
 	return c, nil
+}
+
+// confined calls f on a thread in the cage, which ends with it. Go starts no
+// other threads from such a one (runtime.LockOSThread).
+func confined(writable []string, f func() error) (missing []string, err error) {
+	if err := closeOnExec(); err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good
+		if missing, err = module.Confine(writable); err == nil {
+			err = f()
+		}
+	}()
+	<-done
+	return missing, err
+}
+
+// closeOnExec keeps what this process was started with from what it starts: all
+// that Go opens is so already.
+func closeOnExec() error {
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("listing descriptors: %w", err)
+	}
+	for _, entry := range all {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // reap waits until the process has ended and ends what it has left running,

@@ -19,7 +19,7 @@ func TestTheModuleThatLiesPassesTheSuiteWhenItDoesNot(t *testing.T) {
 		d := &desk{}
 		s := p11.NewLossy(virtual.New(virtual.Options{}), []*p11.Module{m}, logger(t), d.asked)
 		t.Cleanup(func() { _ = s.Close() })
-		d.card = connect(t, s)
+		d.card = connect(t, s, m.Name)
 		return tokentest.Card{
 			Open:     func() token.Token { return open(t, d.card, m) },
 			Reset:    func(ctx context.Context) error { return d.card.Reset(ctx) },

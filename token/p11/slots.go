@@ -128,13 +128,13 @@ func (s *System) launch(ctx context.Context, m *Module) (*child, error) {
 	}
 	ctx, cancel := s.patient(ctx, m)
 	defer cancel()
-	c, err := start()
+	c, err := start(m.Writable)
 	if err != nil {
 		return nil, unavailable(m, err.Error())
 	}
 	c.lose = s.lose
 	answer, err := c.call(ctx, frame.Request{Op: frame.OpLoad, Load: &frame.Load{
-		Module: m.Path, Environment: m.Environment, Writable: m.Writable, PINMemory: m.PINMemory,
+		Module: m.Path, Environment: m.Environment, PINMemory: m.PINMemory,
 	}})
 	switch {
 	case err != nil:
@@ -150,7 +150,7 @@ func (s *System) launch(ctx context.Context, m *Module) (*child, error) {
 		}
 		return nil, unavailable(m, detail)
 	}
-	s.tellOnce(m, answer.Info)
+	s.tellOnce(m, answer.Info, c.unconfined)
 	return c, nil
 }
 
@@ -206,12 +206,12 @@ func (s *System) worked(m *Module) {
 }
 
 // tellOnce says in the log what module this is.
-func (s *System) tellOnce(m *Module, i *frame.Info) {
+func (s *System) tellOnce(m *Module, i *frame.Info, unconfined []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.patience[m]; !p.told {
 		p.told = true
-		s.logger.Info("PKCS#11 module", "module", m.Name, "manufacturer", i.Manufacturer, "library", i.Description, "version", i.Version, "not_confined", i.Unconfined)
+		s.logger.Info("PKCS#11 module", "module", m.Name, "manufacturer", i.Manufacturer, "library", i.Description, "version", i.Version, "not_confined", unconfined)
 	}
 }
 

@@ -53,11 +53,10 @@ type Request struct {
 	Data    []byte `json:",omitempty"` // OpSign: what the key operates on
 }
 
-// Load says which module to load, and what it may do.
+// Load says which module to load.
 type Load struct {
 	Module      string   // path
 	Environment []string // NAME=value
-	Writable    []string // folders that it may write to
 	PINMemory   string   // kind of page for secrets (package pinpage)
 }
 
@@ -92,11 +91,9 @@ type Answer struct {
 	Signature  []byte     `json:",omitempty"` // OpSign
 }
 
-// Info is CK_INFO, and what the process is confined by.
+// Info is CK_INFO.
 type Info struct {
 	Manufacturer, Description, Version string
-	// Unconfined says what of its cage this kernel does not have.
-	Unconfined []string `json:",omitempty"`
 }
 
 // Slot is CK_SLOT_INFO with the token inside, if there is one.

@@ -18,27 +18,37 @@ const (
 	maxFiles = 256       // descriptors
 )
 
-// cage confines the process for good: no network, no signals to others, no
-// looking into other processes, no writing but to the folders given, bounded
-// memory, no core dump. It confines the calling thread and all that it makes;
-// system calls are limited for every thread. What this kernel does not have is
-// returned, and is no error.
-func cage(writable []string) (missing []string, err error) {
+// Confine confines the calling thread, and whatever is started from it, for
+// good: no capabilities nor ways to new ones, no writing but to the folders
+// given, no signals to others. What this kernel does not have is returned, and is
+// no error. Only a process that starts in this cage is wholly in it: the threads
+// that a process has already stay outside, and can be made to do things by a
+// signal.
+func Confine(writable []string) (missing []string, err error) {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("giving up new privileges: %w", err)
+	}
+	if missing, err = landlock(writable); err != nil {
+		return nil, err
+	}
+	none := [2]unix.CapUserData{} // version 3 has two halves (capset(2))
+	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+		return nil, fmt.Errorf("giving up capabilities: %w", err)
+	}
+	return missing, nil
+}
+
+// cage does the rest from within: no network, no looking or reaching into other
+// processes, bounded memory, no core dump. It is about every thread.
+func cage() error {
 	for resource, limit := range map[int]uint64{
 		unix.RLIMIT_CORE: 0, unix.RLIMIT_DATA: maxData, unix.RLIMIT_FSIZE: maxFile, unix.RLIMIT_NOFILE: maxFiles,
 	} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
-			return nil, fmt.Errorf("limiting resource %d: %w", resource, err)
+			return fmt.Errorf("limiting resource %d: %w", resource, err)
 		}
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("giving up new privileges: %w", err)
-	}
-	missing, err = landlock(writable)
-	if err != nil {
-		return nil, err
-	}
-	return missing, limitCalls()
+	return limitCalls()
 }
 
 // What landlock takes away: every way to change a file (landlock(7)), by the
@@ -58,25 +68,9 @@ const (
 func landlock(writable []string) (missing []string, err error) {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
-		return []string{"landlock: it can write wherever inkand can"}, nil
+		return []string{"landlock: it can write wherever inkand can, and send signals"}, nil
 	}
-	rules := unix.LandlockRulesetAttr{Access_fs: writing}
-	for _, later := range []struct {
-		version uintptr
-		add     func()
-		without string
-	}{
-		{2, func() { rules.Access_fs |= writing2 }, "landlock 2: moving files"},
-		{3, func() { rules.Access_fs |= writing3 }, "landlock 3: truncating files"},
-		{4, func() { rules.Access_net |= network4 }, ""}, // the system calls are limited, too
-		{6, func() { rules.Scoped |= scoped6 }, "landlock 6: signals to other processes"},
-	} {
-		if version >= later.version {
-			later.add()
-		} else if later.without != "" {
-			missing = append(missing, later.without)
-		}
-	}
+	rules, missing := rulesFor(version)
 	//nolint:gosec // the only way to hand a struct to the kernel
 	set, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&rules)), unsafe.Sizeof(rules), 0)
 	if errno != 0 {
@@ -97,6 +91,28 @@ func landlock(writable []string) (missing []string, err error) {
 	return missing, nil
 }
 
+// rulesFor returns what landlock of a version is asked for, and what it lacks.
+func rulesFor(version uintptr) (rules unix.LandlockRulesetAttr, missing []string) {
+	rules.Access_fs = writing
+	for _, later := range []struct {
+		version uintptr
+		add     func()
+		without string
+	}{
+		{2, func() { rules.Access_fs |= writing2 }, "landlock 2: moving files"},
+		{3, func() { rules.Access_fs |= writing3 }, "landlock 3: truncating files"},
+		{4, func() { rules.Access_net |= network4 }, ""}, // the system calls are limited, too
+		{6, func() { rules.Scoped |= scoped6 }, "landlock 6: signals to other processes"},
+	} {
+		if version >= later.version {
+			later.add()
+		} else if later.without != "" {
+			missing = append(missing, later.without)
+		}
+	}
+	return rules, missing
+}
+
 func allowWriting(set int, path string, access uint64) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -112,19 +128,42 @@ func allowWriting(set int, path string, access uint64) error {
 	return nil
 }
 
-// Offsets in struct seccomp_data (seccomp(2)); the first argument of a call is
-// little-endian, its low half first.
+// Offsets in struct seccomp_data (seccomp(2)); arguments of a call are
+// little-endian, the low half first, and only that counts of those looked at.
 const (
 	dataNumber = 0
 	dataArch   = 4
 	dataArg0   = 16
 )
 
-// limitCalls refuses system calls that no card needs, for every thread: sockets
-// other than Unix ones, and what reaches into other processes or past this
-// filter.
+// notClone are flags of clone(2) that no module needs: a process that is a child
+// of inkand or nobody's, and rights of its own.
+const notClone = unix.CLONE_PARENT | unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+
+// refused are system calls that no card needs.
+func refused() []uint32 {
+	return append(olderCalls(),
+		unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
+		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER, // makes sockets unseen
+		unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD,
+		unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
+		unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT,
+		// Whoever leaves the group of the process would outlive it.
+		unix.SYS_SETSID, unix.SYS_SETPGID,
+		// What slows other processes of the same user down.
+		unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, unix.SYS_MIGRATE_PAGES, unix.SYS_MOVE_PAGES, unix.SYS_PROCESS_MADVISE,
+		// Landlock does not look at these.
+		unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
+		unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_SETXATTRAT,
+		unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR, unix.SYS_REMOVEXATTRAT,
+	)
+}
+
+// limitCalls refuses system calls for every thread: those that no card needs,
+// sockets other than Unix ones, and what reaches into other processes or past
+// this filter.
 func limitCalls() error {
-	deny := func(errno unix.Errno) unix.SockFilter { return ret(unix.SECCOMP_RET_ERRNO | uint32(errno)) }
 	program := []unix.SockFilter{
 		load(dataArch),
 		jump(unix.BPF_JEQ, auditArch, 1, 0),
@@ -133,33 +172,49 @@ func limitCalls() error {
 		jump(unix.BPF_JGE, foreignNumbers, 0, 1),
 		deny(unix.ENOSYS),
 	}
-	for _, number := range []uint32{
-		unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
-		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER, // makes sockets unseen
-		unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD,
-		unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
-		unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT,
-	} {
+	for _, number := range refused() {
 		program = append(program, jump(unix.BPF_JEQ, number, 0, 1), deny(unix.EPERM))
 	}
+	for _, number := range []uint32{unix.SYS_SOCKET, unix.SYS_SOCKETPAIR} {
+		program = append(program, limit(number, jump(unix.BPF_JEQ, unix.AF_UNIX, 1, 0), unix.EAFNOSUPPORT)...)
+	}
+	// 0 is the process, or thread, that calls.
+	for _, number := range []uint32{
+		unix.SYS_PRLIMIT64, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETATTR,
+	} {
+		program = append(program, limit(number, jump(unix.BPF_JEQ, 0, 1, 0), unix.EPERM)...)
+	}
+	program = append(program, limit(unix.SYS_CLONE, jump(unix.BPF_JSET, notClone, 0, 1), unix.EPERM)...)
 	program = append(program,
-		jump(unix.BPF_JEQ, unix.SYS_SOCKET, 0, 3),
-		load(dataArg0),
-		jump(unix.BPF_JEQ, unix.AF_UNIX, 1, 0),
-		deny(unix.EAFNOSUPPORT),
-		ret(unix.SECCOMP_RET_ALLOW),
-	)
+		// Its flags are out of reach here; C libraries then use clone.
+		jump(unix.BPF_JEQ, unix.SYS_CLONE3, 0, 1), deny(unix.ENOSYS),
+		ret(unix.SECCOMP_RET_ALLOW))
+	return filter(program, unix.SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+// filter has the kernel run a program before each system call.
+func filter(program []unix.SockFilter, flags uintptr) error {
 	if len(program) > math.MaxUint16 {
 		return errors.New("filter is too long")
 	}
-	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	//nolint:gosec // the only way to hand a struct to the kernel
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&filter)))
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
 		return fmt.Errorf("limiting system calls: %w", errno)
 	}
 	return nil
 }
+
+// limit allows a call only where test, about its first argument, skips one
+// instruction.
+func limit(number uint32, test unix.SockFilter, otherwise unix.Errno) []unix.SockFilter {
+	return []unix.SockFilter{
+		jump(unix.BPF_JEQ, number, 0, 4), load(dataArg0), test, deny(otherwise), ret(unix.SECCOMP_RET_ALLOW),
+	}
+}
+
+func deny(errno unix.Errno) unix.SockFilter { return ret(unix.SECCOMP_RET_ERRNO | uint32(errno)) }
 
 func load(offset uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}

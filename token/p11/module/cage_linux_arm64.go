@@ -7,3 +7,6 @@ const (
 	auditArch      = unix.AUDIT_ARCH_AARCH64
 	foreignNumbers = 0x80000000
 )
+
+// olderCalls are none here.
+func olderCalls() []uint32 { return nil }

@@ -4,10 +4,10 @@
 // It guarantees that a secret goes from the descriptor that brings it into one
 // locked page, from there to the module once, and that the page is wiped; that
 // C_Login is called only when asked for and never again by itself; and that the
-// process can reach no network and write to no file but where it was allowed.
-// What the module itself copies or does with its own memory is beyond it:
-// whoever starts the process must be ready for its crash, its silence and any
-// answer.
+// process can reach no network and, started from a thread in [Confine], write to
+// no file but where it was allowed. What the module itself copies or does with
+// its own memory is beyond it: whoever starts the process must be ready for its
+// crash, its silence and any answer.
 package module
 
 import (
@@ -40,7 +40,7 @@ func Main() { syscall.Exit(serve()) }
 
 // serve does what it is asked and returns the exit code.
 func serve() int {
-	// The cage holds one thread and what it makes: all calls come from this one.
+	// Modules may take the first thread for theirs: all calls come from this one.
 	runtime.LockOSThread()
 	debug.SetTraceback("single")
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -177,8 +177,7 @@ func (p *process) load(l *frame.Load) frame.Answer {
 	if p.openSC, err = newOpenSC(); err != nil {
 		return failed("", err)
 	}
-	missing, err := cage(l.Writable)
-	if err != nil {
+	if err := cage(); err != nil {
 		return failed("", err)
 	}
 	if p.functions, err = open(l.Module); err != nil {
@@ -197,8 +196,7 @@ func (p *process) load(l *frame.Load) frame.Answer {
 	p.openSC.is = strings.HasPrefix(info.ManufacturerID, "OpenSC")
 	return frame.Answer{Info: &frame.Info{
 		Manufacturer: Clean(info.ManufacturerID), Description: Clean(info.LibraryDescription),
-		Version:    fmt.Sprintf("%d.%d", info.LibraryVersion.Major, info.LibraryVersion.Minor),
-		Unconfined: missing,
+		Version: fmt.Sprintf("%d.%d", info.LibraryVersion.Major, info.LibraryVersion.Minor),
 	}}
 }
 

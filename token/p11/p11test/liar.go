@@ -1,11 +1,13 @@
 package p11test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"embed"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/big"
 	"os"
@@ -74,7 +76,7 @@ func (l *Liar) Another(t testing.TB, name, serial string) *Liar {
 	t.Helper()
 	a := &Liar{Dir: t.TempDir(), Key: l.Key, Other: l.Other}
 	a.Module = &p11.Module{
-		Name: name, Path: l.Path, Own: true, Timeout: 20 * time.Second, Writable: []string{a.Dir},
+		Name: name, Path: filepath.Join(a.Dir, "liar.so"), Own: true, Timeout: 20 * time.Second, Writable: []string{a.Dir},
 		Environment: []string{"LYING_TOKEN=" + a.Dir, "LYING_SERIAL=" + serial, "LYING_SLOT=slot of " + name},
 	}
 	key, ok := l.Key.(*rsa.PrivateKey)
@@ -88,8 +90,12 @@ func (l *Liar) Another(t testing.TB, name, serial string) *Liar {
 	if !ok {
 		t.Fatalf("the other key is a %T", l.Other)
 	}
+	library, err := os.ReadFile(l.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for file, content := range map[string][]byte{
-		"pin": []byte(PIN), "code": []byte(UnlockCode), "id": {1},
+		"liar.so": library, "pin": []byte(PIN), "code": []byte(UnlockCode), "id": {1},
 		"certificate": Certificate(t, l.Key), "other-certificate": Certificate(t, l.Other),
 		"modulus": key.N.Bytes(), "other-modulus": other.N.Bytes(),
 		"exponent": key.D.FillBytes(make([]byte, 256)),
@@ -143,4 +149,28 @@ func (l *Liar) Lines(t testing.TB, file string) []string {
 		t.Fatal(err)
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+// Running returns the processes that the module was loaded in, or left behind,
+// and that are there still.
+func (l *Liar) Running(t testing.TB) (all []int) {
+	t.Helper()
+	for _, line := range l.Lines(t, "processes") {
+		var pid int
+		var started string
+		if _, err := fmt.Sscan(line, &pid, &started); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		// After the name in parentheses: state, parent, …, start time as the 20th
+		// (proc_pid_stat(5)). One that has ended is waited for by its parent.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 19 && fields[19] == started && (fields[0] != "Z" || fields[1] == fmt.Sprint(os.Getpid())) {
+			all = append(all, pid)
+		}
+	}
+	return all
 }

@@ -71,6 +71,18 @@ static void flood_memory(void) {
 	hang();
 }
 
+void lie_note_process(void) {
+	char stat[512] = {0}, *at;
+	FILE *f = fopen("/proc/self/stat", "re");
+	if (!f)
+		return;
+	at = fgets(stat, sizeof stat, f) ? strrchr(stat, ')') : NULL; /* the name may hold anything */
+	fclose(f);
+	for (int i = 0; at && i < 20; i++)
+		at = strchr(at + 1, ' ');
+	card_note("processes", "%d %.*s", (int)getpid(), at ? (int)strcspn(at + 1, " ") : 0, at ? at + 1 : "");
+}
+
 /* leave_child leaves a process behind that keeps all descriptors, and does what
  * it can to be no longer known as one of this process. */
 static void leave_child(void) {
@@ -82,8 +94,10 @@ static void leave_child(void) {
 	int group = setpgid(0, 0);
 	if (fork() != 0)
 		_exit(0);
-	session = session > 0 ? session : (int)setsid();
-	card_note("left", "process %d session %d group %d", (int)getpid(), session, group);
+	if (session < 0)
+		session = (int)setsid();
+	lie_note_process();
+	card_note("left", "session %s group %s", session > 0 ? "new" : "old", group == 0 ? "new" : "old");
 	hang();
 }
 

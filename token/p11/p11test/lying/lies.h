@@ -10,6 +10,9 @@
  * once, OK where it is to go on. */
 rv lie_at(const char *call);
 
+/* lie_note_process notes the number of this process and when it was started. */
+void lie_note_process(void);
+
 /* A function begins by lying. */
 #define BEGIN(call) \
 	do { \

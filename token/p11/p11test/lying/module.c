@@ -25,6 +25,7 @@ int is_user(void) { return who == USER; }
 
 static rv initialize(void *args) {
 	(void)args;
+	lie_note_process();
 	BEGIN("C_Initialize");
 	return OK;
 }

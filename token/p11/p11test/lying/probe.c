@@ -17,6 +17,8 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "card.h"
@@ -35,10 +37,12 @@ static const char *text(const char *name) {
 
 static void network(void) {
 	char room[120] = {0};
+	int pair[2];
 	came("inet", socket(AF_INET, SOCK_STREAM, 0));
 	came("inet6", socket(AF_INET6, SOCK_DGRAM, 0));
 	came("netlink", socket(AF_NETLINK, SOCK_RAW, 0));
 	came("packet", socket(AF_PACKET, SOCK_RAW, 0));
+	came("pair", socketpair(AF_TIPC, SOCK_STREAM, 0, pair));
 	came("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
 	came("io_uring", syscall(SYS_io_uring_setup, 8, room));
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -54,30 +58,41 @@ static void files(void) {
 	snprintf(dir, sizeof dir, "%s", text("forbidden"));
 	snprintf(path, sizeof path, "%s/new", dir);
 	came("create", open(path, O_WRONLY | O_CREAT, 0600));
-	came("create-tmp", open("/tmp/inkan-lying-module", O_WRONLY | O_CREAT, 0600));
+	came("create-above", open(card_path("../../inkan-outside"), O_WRONLY | O_CREAT, 0600));
 	came("mkdir", mkdirat(AT_FDCWD, path, 0700));
 	snprintf(path, sizeof path, "%s/file", dir);
 	came("write", open(path, O_WRONLY));
 	came("truncate", truncate(path, 0));
 	came("unlink", unlink(path));
+	snprintf(path, sizeof path, "%s/link", dir);
 	came("link-out", link(card_path("lie"), path));
+	snprintf(path, sizeof path, "%s/file", dir);
+	came("chmod", chmod(path, 0644));
+	int fd = open(path, O_RDONLY);
+	came("read", fd);
+	came("fchmod", fchmod(fd, 0644));
+	came("chown", fchownat(AT_FDCWD, path, getuid(), getgid(), 0));
+	came("setxattr", setxattr(path, "user.inkan", "x", 1, 0));
 	came("own", open(card_path("own"), O_WRONLY | O_CREAT, 0600));
 }
 
 static void inkand(void) {
 	char path[64], room[16];
 	int pid = getppid();
-	const char *parts[] = {"environ", "mem", "maps", "auxv", "fd", NULL};
-	for (int i = 0; parts[i]; i++) {
+	const char *parts[] = {"environ", "mem", "maps", "auxv"};
+	for (int i = 0; i < 4; i++) {
 		snprintf(path, sizeof path, "/proc/%d/%s", pid, parts[i]);
-		came(parts[i], open(path, O_RDONLY));
+		int fd = open(path, O_RDONLY);
+		came(parts[i], fd < 0 ? fd : read(fd, room, 1));
 	}
+	snprintf(path, sizeof path, "/proc/%d/fd/0", pid);
+	came("fd", readlink(path, room, sizeof room));
 	struct iovec here = {room, 1}, there = {&here, 1};
 	came("process_vm_readv", process_vm_readv(pid, &here, 1, &there, 1, 0));
 	came("ptrace", ptrace(PTRACE_SEIZE, pid, NULL, NULL));
 	came("signal", kill(pid, SIGURG)); /* Go ignores it */
 	struct rlimit limit = {0};
-	came("prlimit-read", prlimit(pid, RLIMIT_CORE, NULL, &limit));
+	came("own-limit", prlimit(0, RLIMIT_CORE, NULL, &limit));
 	came("prlimit", prlimit(pid, RLIMIT_CORE, &limit, NULL));
 	came("priority", setpriority(PRIO_PROCESS, pid, getpriority(PRIO_PROCESS, pid)));
 	cpu_set_t cpus;
@@ -88,10 +103,22 @@ static void inkand(void) {
 }
 
 static void children(void) {
-	came("setsid", setsid());
-	came("setpgid", setpgid(0, 0));
-	came("sibling", syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0));
-	came("user namespace", syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
+	const struct { const char *name; ulong flags; } ways[] = {
+		{"fork", 0}, {"fork-sibling", CLONE_PARENT}, {"fork-user", CLONE_NEWUSER}, {"fork-pid", CLONE_NEWPID},
+	};
+	for (ulong i = 0; i < sizeof ways / sizeof *ways; i++) {
+		long pid = syscall(SYS_clone, ways[i].flags | SIGCHLD, 0, 0, 0, 0);
+		if (pid == 0 && ways[i].flags == 0) { /* a session leader may not begin one */
+			came("setsid", setsid());
+			came("setpgid", setpgid(0, 0));
+		}
+		if (pid == 0)
+			_exit(0);
+		came(ways[i].name, pid);
+		if (pid > 0)
+			waitpid((int)pid, NULL, 0);
+	}
+	came("clone3", syscall(SYS_clone3, NULL, 0));
 }
 
 /* elsewhere runs on a thread that the module did not make: does its cage hold,
