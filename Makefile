@@ -1,7 +1,7 @@
 # Every target is one line or one script under .ci/. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run serve test race e2e bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
+.PHONY: help build run serve serve-softhsm test race e2e bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ run: build ## see it work: sign a sample document with a virtual card, check it 
 
 serve: build ## run inkand with a virtual card until Ctrl-C, state under build/serve
 	.ci/serve
+
+serve-softhsm: build ## the same with a PKCS#11 token that is a file, state under build/serve-softhsm
+	.ci/serve-softhsm
 
 test: race e2e ## run all tests: race, then e2e; installs what they need
 

@@ -56,12 +56,15 @@ func (s *Source) promptText(p client.Prompt) string {
 		seconds := strconv.Itoa(int(p.Timeout / time.Second))
 		line("time to answer", "入力の期限", s.say(seconds+" seconds", seconds+"秒"))
 	}
-	if p.Virtual {
+	if p.Virtual && strings.HasPrefix(p.CardID, pivCard) { // of others nobody knows the PIN
 		fmt.Fprintf(&b, "%s\n", s.say("This card is only software: its PIN is 123456, its unlock code 12345678, unless changed.",
 			"これは仮想カードです。初期の暗証番号は 123456、ロック解除コードは 12345678 です。"))
 	}
 	return b.String()
 }
+
+// pivCard is how the identity of the virtual card begins.
+const pivCard = "piv-"
 
 func newPIN(secret inkanpb.SecretKind) bool {
 	return secret == inkanpb.SecretKind_SECRET_KIND_NEW_PIN || secret == inkanpb.SecretKind_SECRET_KIND_NEW_PIN_AGAIN
