@@ -79,12 +79,12 @@ type benchHouse struct {
 }
 
 // delivered is a prompter whose PIN is there already.
-type delivered struct{}
+type delivered string
 
-func (delivered) Ask(context.Context, prompt.Request) (prompt.Answer, error) {
+func (digits delivered) Ask(context.Context, prompt.Request) (prompt.Answer, error) {
 	page := make([]byte, token.PINPageMin)
-	copy(page[token.PINHeadroom:], pivcard.DemoPIN)
-	pin, err := token.NewPIN(page, len(pivcard.DemoPIN), nil)
+	copy(page[token.PINHeadroom:], digits)
+	pin, err := token.NewPIN(page, len(digits), nil)
 	return prompt.Answer{PIN: pin, Source: prompt.SourcePrompt}, err
 }
 
@@ -92,9 +92,15 @@ func newBenchHouse(b *testing.B) *benchHouse {
 	b.Helper()
 	dir := b.TempDir()
 	h := &benchHouse{page: make([]byte, token.PINPageMin), keys: map[string]*inkanpb.Key{}}
-	h.serve(b, dir)
+	h.serve(b, dir, Options{System: insert(b, filepath.Join(dir, "card")), prompter: delivered(pivcard.DemoPIN)})
 	h.reader = insert(b, filepath.Join(dir, "alone"))
-	var err error
+	h.record(b)
+	return h
+}
+
+// record opens a journal and a log of its own.
+func (h *benchHouse) record(b *testing.B) {
+	b.Helper()
 	parts := Options{Now: time.Now, Config: Config{StateDir: b.TempDir()}}
 	rec, err := openRecords(b.Context(), parts)
 	if err != nil {
@@ -102,7 +108,6 @@ func newBenchHouse(b *testing.B) *benchHouse {
 	}
 	h.guard, h.log = rec.guard, rec.log
 	b.Cleanup(func() { _ = rec.close() })
-	return h
 }
 
 func insert(b *testing.B, dir string) *virtual.System {
@@ -122,18 +127,15 @@ func insert(b *testing.B, dir string) *virtual.System {
 }
 
 // serve starts the service and connects to it as any program would.
-func (h *benchHouse) serve(b *testing.B, dir string) {
+func (h *benchHouse) serve(b *testing.B, dir string, o Options) {
 	b.Helper()
 	socket := filepath.Join(dir, "inkan.sock")
+	o.Config.StateDir, o.Config.Socket = filepath.Join(dir, "state"), socket
+	o.Virtual, o.Version, o.Logger = true, "bench", slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		ended <- Run(ctx, Options{
-			Config: Config{StateDir: filepath.Join(dir, "state"), Socket: socket}, Virtual: true, Version: "bench",
-			System: insert(b, filepath.Join(dir, "card")), Logger: slog.New(slog.DiscardHandler),
-			Ready: func() { close(ready) }, prompter: delivered{},
-		})
-	}()
+	o.Ready = func() { close(ready) }
+	go func() { ended <- Run(ctx, o) }()
 	select {
 	case <-ready:
 	case err := <-ended:
@@ -151,18 +153,34 @@ func (h *benchHouse) serve(b *testing.B, dir string) {
 		}
 	})
 	h.signing, h.health = inkanpb.NewSigningServiceClient(conn), healthpb.NewHealthClient(conn)
-	list, err := h.signing.ListKeys(ctx, &inkanpb.ListKeysRequest{})
+	h.learnKeys(b, conn)
+}
+
+// learnKeys waits for the card and lists its keys.
+func (h *benchHouse) learnKeys(b *testing.B, conn *grpc.ClientConn) {
+	b.Helper()
+	watch, err := inkanpb.NewStatusServiceClient(conn).WatchStatus(b.Context(), &inkanpb.WatchStatusRequest{})
+	for err == nil && len(h.keys) == 0 {
+		if _, err = watch.Recv(); err != nil {
+			break
+		}
+		var list *inkanpb.ListKeysResponse
+		if list, err = h.signing.ListKeys(b.Context(), &inkanpb.ListKeysRequest{}); err != nil {
+			break
+		}
+		for _, k := range list.GetKeys() {
+			h.keys[k.GetSlot()] = k
+		}
+	}
 	if err != nil {
 		b.Fatal(err)
-	}
-	for _, k := range list.GetKeys() {
-		h.keys[k.GetSlot()] = k
 	}
 }
 
 func (h *benchHouse) sign(b *testing.B, slot string) {
+	key := h.keys[slot]
 	_, err := h.signing.Sign(b.Context(), &inkanpb.SignRequest{
-		KeyId: h.keys[slot].GetId(), Algorithm: inkanpb.Algorithm_ALGORITHM_ECDSA_SHA256, Digest: make([]byte, 32),
+		KeyId: key.GetId(), Algorithm: key.GetAlgorithms()[0], Digest: make([]byte, 32),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -34,7 +34,6 @@ import (
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/cardprofile"
-	"github.com/inkan-project/inkan/token/p11"
 	"github.com/inkan-project/inkan/token/pinpage"
 )
 
@@ -174,13 +173,11 @@ func runLocked(ctx context.Context, o Options) error {
 		return fmt.Errorf("locking memory for what was wrong: %w", err)
 	}
 	defer closing(o.Logger, "memory of wrong PINs", wrong.Close)
-	apps := applications(profiles, box)
-	if modules := o.Config.modules(); len(modules) > 0 {
-		var shared *p11.System
-		shared, apps = withModules(system, apps, modules, profiles, rec.register, o.Logger)
-		defer closing(o.Logger, "PKCS#11 modules", shared.Close)
-		system = shared
+	system, apps, closeModules, err := o.withModules(system, applications(profiles, box), profiles, rec.register)
+	if err != nil {
+		return err
 	}
+	defer closing(o.Logger, "PKCS#11 modules", closeModules)
 	var b *broker.Broker
 	cards := cardowner.New(cardowner.Config{
 		System: system, Applications: apps,

@@ -3,7 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"log/slog"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -21,8 +21,8 @@ import (
 type PKCS11Config struct {
 	// Name is what people read, for example "opensc". Each has another one.
 	Name string `toml:"name"`
-	// Module is the library. It belongs to root or inkand's user, and nobody else
-	// can write to it.
+	// Module is the library, or a link to it. The file belongs to root or inkand's
+	// user, and nobody else can write to it.
 	Module string `toml:"module"`
 	// Via says where its cards are: "pcsc" (the default) in the readers of PC/SC,
 	// "own" in readers of its own, as with network HSMs and SoftHSM.
@@ -66,7 +66,7 @@ func checkModules(modules []PKCS11Config, profiles *cardprofile.Set) error {
 			return invalid("pkcs11 %s: name = %q must have 1 to 40 letters and digits, and be the only one", where, m.Name)
 		}
 		names[m.Name] = true
-		if err := checkExecutable(m.Module); err != nil {
+		if _, err := library(m.Module); err != nil {
 			return invalid("pkcs11 %s: module: %v", where, err)
 		}
 		if v := m.Via; v != "" && v != viaPCSC && v != viaOwn {
@@ -83,6 +83,19 @@ func checkModules(modules []PKCS11Config, profiles *cardprofile.Set) error {
 		}
 	}
 	return nil
+}
+
+// library returns the file that the path of a module leads to: what is installed
+// is often a link.
+func library(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("%q is not an absolute path", path)
+	}
+	file, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	return file, checkExecutable(file)
 }
 
 // checkCage checks what the module is let do.
@@ -102,26 +115,34 @@ func (m PKCS11Config) checkCage() error {
 }
 
 // modules returns the modules as token/p11 wants them.
-func (c Config) modules() (all []*p11.Module) {
+func (c Config) modules() (all []*p11.Module, err error) {
 	for _, m := range c.PKCS11 {
+		file, err := library(m.Module)
+		if err != nil {
+			return nil, invalid("pkcs11 %s: module: %v", m.Name, err)
+		}
 		var environment []string
 		for name, value := range m.Environment {
 			environment = append(environment, name+"="+value)
 		}
 		all = append(all, &p11.Module{
-			Name: m.Name, Path: m.Module, Environment: environment, Writable: m.Writable,
+			Name: m.Name, Path: file, Environment: environment, Writable: m.Writable,
 			Own: m.Via == viaOwn, TakesAll: m.Takes == takesAll,
 			Token:   p11.Filter{Label: m.Token.Label, Manufacturer: m.Token.Manufacturer, Model: m.Token.Model, Serial: m.Token.Serial},
 			Profile: m.Profile, Timeout: time.Duration(cmp.Or(m.Timeout, c.Card.CommandTimeout)), PINMemory: c.PIN.Memory,
 		})
 	}
-	return all
+	return all, nil
 }
 
 // withModules adds what PKCS#11 modules bring: readers of their own, and kinds
 // of cards. Those that take all cards are asked first.
-func withModules(system pcsc.System, apps []cardowner.Application, modules []*p11.Module, profiles *cardprofile.Set, cards *register.Register, logger *slog.Logger) (*p11.System, []cardowner.Application) {
-	shared := p11.NewSystem(system, modules, logger)
+func (o Options) withModules(system pcsc.System, apps []cardowner.Application, profiles *cardprofile.Set, cards *register.Register) (pcsc.System, []cardowner.Application, func() error, error) {
+	modules, err := o.Config.modules()
+	if err != nil || len(modules) == 0 {
+		return system, apps, func() error { return nil }, err
+	}
+	shared := p11.NewSystem(system, modules, o.Logger)
 	direct := make([]cardowner.Application, 0, len(apps))
 	for _, app := range apps {
 		app.Takes = func(card pcsc.Card) bool { return slotOf(card) == nil }
@@ -136,7 +157,7 @@ func withModules(system pcsc.System, apps []cardowner.Application, modules []*p1
 			last = append(last, app)
 		}
 	}
-	return shared, append(append(first, direct...), last...)
+	return shared, append(append(first, direct...), last...), shared.Close, nil
 }
 
 // slotOf returns the module whose slot a card is in, nil for a reader of PC/SC.

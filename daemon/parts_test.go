@@ -84,3 +84,31 @@ func TestATrustedAgentRunsTheVeryFileThatIsListed(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLibraryOfAModuleMayBeALinkButNotAFileOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "module.so.1"), filepath.Join(dir, "module.so")
+	for _, err := range []error{os.WriteFile(file, nil, 0o600), os.Symlink(filepath.Base(file), link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	resolved, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := library(link); got != resolved || err != nil {
+		t.Errorf("the link leads to %q, %v; want %q", got, err, resolved)
+	}
+	for _, path := range []string{"module.so", filepath.Join(dir, "none"), dir} {
+		if _, err := library(path); err == nil {
+			t.Errorf("%s is taken", path)
+		}
+	}
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := library(link); err == nil {
+		t.Error("a library is taken that everybody can write to")
+	}
+}
