@@ -18,7 +18,8 @@
 //	daemon/internal/broker  one use case, one method: policy, PIN, record, card
 //	daemon/internal/...     leaves that do not know each other: pinguard (tries),
 //	                        policy (who may), prompt (pin.sock), audit (the log),
-//	                        peer (who calls), unixsock (safe sockets),
+//	                        peer (who calls), requests (asked twice, done once),
+//	                        unixsock (safe sockets),
 //	                        blackbox (the last minutes, for support)
 //	daemon/internal/store   SQLite behind the interfaces that the leaves declare
 //

@@ -7,7 +7,7 @@ import "slices"
 // change a row here and say why in docs/decisions.
 
 // leaves are the parts of the daemon that do not know each other.
-var leaves = []string{"audit", "certstatus", "peer", "pinguard", "policy", "prompt", "register", "sdunit", "unixsock"}
+var leaves = []string{"audit", "certstatus", "peer", "pinguard", "policy", "prompt", "register", "requests", "sdunit", "unixsock"}
 
 // domain is what everything in the daemon may speak: the words, and the page
 // a PIN lives in.

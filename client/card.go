@@ -10,7 +10,9 @@ import (
 // VerifyPIN asks for the PIN and proves it to the card once; a wrong one
 // spends a try. It returns the tries after the success.
 func (c *Client) VerifyPIN(ctx context.Context, cardID string) (*inkanpb.PinStatus, error) {
-	r, err := c.card.VerifyPin(c.agents.with(ctx), &inkanpb.VerifyPinRequest{CardId: cardID})
+	r, err := once(ctx, c, asked{}, func(as asked) (*inkanpb.VerifyPinResponse, error) {
+		return c.card.VerifyPin(c.agents.with(ctx), &inkanpb.VerifyPinRequest{CardId: cardID, RequestId: as.id, Repeat: as.repeat})
+	})
 	if err := c.agents.after(err); err != nil {
 		return nil, err
 	}
@@ -22,7 +24,9 @@ func (c *Client) VerifyPIN(ctx context.Context, cardID string) (*inkanpb.PinStat
 // [ErrChangeUnknown] the card has either the old or the new PIN. It returns
 // the tries after the success.
 func (c *Client) ChangePIN(ctx context.Context, cardID string) (*inkanpb.PinStatus, error) {
-	r, err := c.card.ChangePin(c.agents.with(ctx), &inkanpb.ChangePinRequest{CardId: cardID})
+	r, err := once(ctx, c, asked{}, func(as asked) (*inkanpb.ChangePinResponse, error) {
+		return c.card.ChangePin(c.agents.with(ctx), &inkanpb.ChangePinRequest{CardId: cardID, RequestId: as.id, Repeat: as.repeat})
+	})
 	if err := c.agents.after(err); err != nil {
 		return nil, err
 	}
@@ -41,7 +45,9 @@ type Unlocked struct {
 // new PIN with all its tries. A wrong code spends one of its few tries; a card
 // without any must be re-issued. The source must be a [SecretSource].
 func (c *Client) Unlock(ctx context.Context, cardID string) (Unlocked, error) {
-	r, err := c.card.Unlock(c.agents.with(ctx), &inkanpb.UnlockRequest{CardId: cardID})
+	r, err := once(ctx, c, asked{}, func(as asked) (*inkanpb.UnlockResponse, error) {
+		return c.card.Unlock(c.agents.with(ctx), &inkanpb.UnlockRequest{CardId: cardID, RequestId: as.id, Repeat: as.repeat})
+	})
 	if err := c.agents.after(err); err != nil {
 		return Unlocked{}, err
 	}
@@ -62,11 +68,13 @@ func (c *Client) Acknowledge(ctx context.Context, cardID, reason string) (Acknow
 	if err := c.checkText("reason", reason); err != nil {
 		return Acknowledged{}, err
 	}
-	called := ctx
-	if reason == "" {
-		called = c.agents.with(ctx)
-	}
-	r, err := c.card.Acknowledge(called, &inkanpb.AcknowledgeRequest{CardId: cardID, Reason: reason})
+	r, err := once(ctx, c, asked{}, func(as asked) (*inkanpb.AcknowledgeResponse, error) {
+		called := ctx
+		if reason == "" {
+			called = c.agents.with(ctx)
+		}
+		return c.card.Acknowledge(called, &inkanpb.AcknowledgeRequest{CardId: cardID, Reason: reason, RequestId: as.id, Repeat: as.repeat})
+	})
 	if err := c.agents.after(err); err != nil {
 		return Acknowledged{}, err
 	}
@@ -83,7 +91,11 @@ func (c *Client) StopHere(ctx context.Context, cardID, serialTail, reason string
 	if err := errors.Join(c.checkText("confirm_serial_tail", serialTail), c.checkText("reason", reason)); err != nil {
 		return 0, err
 	}
-	r, err := c.card.StopHere(ctx, &inkanpb.StopHereRequest{CardId: cardID, ConfirmSerialTail: serialTail, Reason: reason})
+	r, err := surely(ctx, c, func(as asked) (*inkanpb.StopHereResponse, error) {
+		return c.card.StopHere(ctx, &inkanpb.StopHereRequest{
+			CardId: cardID, ConfirmSerialTail: serialTail, Reason: reason, RequestId: as.id, Repeat: as.repeat,
+		})
+	})
 	if err != nil {
 		return 0, err
 	}

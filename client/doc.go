@@ -37,8 +37,9 @@
 //
 // # What is guaranteed
 //
-// Nothing is ever repeated by this package: a call that may have spent a try
-// is sent once, and the caller decides. A Client may be used by several
+// What is asked for is done once. This package repeats no call that may have
+// spent a try: when the connection is lost meanwhile it asks for the answer
+// alone, and the caller decides. A Client may be used by several
 // goroutines at once. Close ends every goroutine that the package started.
 //
 // # What the caller must do

@@ -30,7 +30,9 @@ func (c *Client) Lift(ctx context.Context, cardID, reason string) (record uint64
 	if err := c.checkText("reason", reason); err != nil {
 		return 0, err
 	}
-	r, err := c.register.Lift(ctx, &inkanpb.LiftRequest{CardId: cardID, Reason: reason})
+	r, err := surely(ctx, c, func(as asked) (*inkanpb.LiftResponse, error) {
+		return c.register.Lift(ctx, &inkanpb.LiftRequest{CardId: cardID, Reason: reason, RequestId: as.id, Repeat: as.repeat})
+	})
 	if err != nil {
 		return 0, err
 	}

@@ -17,6 +17,9 @@ import (
 func isVerify(command []byte) bool { return len(command) > 5 && command[1] == 0x20 }
 func isSign(command []byte) bool   { return len(command) > 5 && command[1] == 0x87 }
 
+// crashed is the name of the request that a crash interrupts.
+const crashed = "interrupted"
+
 // crashAt signs, and puts everything on the disk back as it was in the moment
 // of a command: what a power cut would have left. The files stay the same ones:
 // a copy would be noticed.
@@ -42,7 +45,7 @@ func crashAt(t *testing.T, pin daemontest.PIN, wanted func([]byte) bool, before 
 	d := daemontest.Start(t, daemontest.Options{Dir: dir, Hooks: hooks})
 	key := d.Key("9a")
 	armed.Store(true)
-	_, _ = sign(d.Client(pin), key) // how it ends is another test's business
+	_, _ = d.Client(pin).Sign(t.Context(), named(key, crashed)) // how it ends is another test's business
 	d.Stop()
 	if armed.Load() {
 		t.Fatal("the moment never came")

@@ -102,7 +102,7 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_CERTIFICATE_SUSPENDED, inkanpb.Reason_REASON_CERTIFICATE_REVOKED, inkanpb.Reason_REASON_KEY_DECRYPTS_ONLY, inkanpb.Reason_REASON_NO_KEY,
 		inkanpb.Reason_REASON_CARD_NOT_REGISTERED:
 		return exitNotFound
-	case inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_UNLOCK_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
+	case inkanpb.Reason_REASON_OUTCOME_UNKNOWN, inkanpb.Reason_REASON_PIN_NO_VERDICT, inkanpb.Reason_REASON_CHANGE_UNKNOWN, inkanpb.Reason_REASON_UNLOCK_UNKNOWN, inkanpb.Reason_REASON_CARD_REMOVED, inkanpb.Reason_REASON_CARD_CHANGED,
 		inkanpb.Reason_REASON_CARD_SILENT, inkanpb.Reason_REASON_CARD_FAULT, inkanpb.Reason_REASON_SIGNATURE_CHECK_FAILED,
 		inkanpb.Reason_REASON_READER_FAULT, inkanpb.Reason_REASON_PCSC_UNAVAILABLE,
 		inkanpb.Reason_REASON_NO_READER, inkanpb.Reason_REASON_NO_CARD, inkanpb.Reason_REASON_CARD_UNKNOWN,
@@ -113,7 +113,8 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		return exitCard
 	case inkanpb.Reason_REASON_REQUEST_INVALID, inkanpb.Reason_REASON_DIGEST_LENGTH, inkanpb.Reason_REASON_ALGORITHM_REFUSED,
 		inkanpb.Reason_REASON_ALGORITHM_MISMATCH, inkanpb.Reason_REASON_MESSAGE_TOO_LARGE,
-		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD, inkanpb.Reason_REASON_METHOD_UNKNOWN, inkanpb.Reason_REASON_MECHANISM_MISSING:
+		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD, inkanpb.Reason_REASON_METHOD_UNKNOWN, inkanpb.Reason_REASON_MECHANISM_MISSING,
+		inkanpb.Reason_REASON_REQUEST_ID_REUSED, inkanpb.Reason_REASON_REQUEST_NOT_KNOWN, inkanpb.Reason_REASON_REQUEST_IDS_USED_UP:
 		return exitRequest
 	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:
 		return exitRefused

@@ -50,6 +50,9 @@ type Server struct {
 	sequence uint64
 	problem  inkanpb.Reason // what Diagnose finds wrong with the card
 	hidden   bool           // the caller may not see cards
+	losses   map[string]Lose
+	firsts   map[string]first // by method and name of the request
+	counts   map[string]int   // what was done, by method
 }
 
 // Start serves on "inkan.sock" and "pin.sock" in dir.
@@ -62,6 +65,7 @@ func Start(dir string) (*Server, error) {
 		Socket: filepath.Join(dir, "inkan.sock"), PINSocket: filepath.Join(dir, "pin.sock"), Keys: made,
 		card: newCard(), failures: map[string]error{}, agents: map[string]*agentConn{},
 		changed: make(chan struct{}), sequence: 1,
+		losses: map[string]Lose{}, firsts: map[string]first{}, counts: map[string]int{},
 	}
 	s.grpc = grpc.NewServer(
 		grpc.UnaryInterceptor(s.intercept),
@@ -153,7 +157,7 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	if err != nil {
 		return nil, err
 	}
-	return handle(ctx, req)
+	return s.once(method, req, func() (any, error) { return handle(ctx, req) })
 }
 
 // wireRecorder keeps the decoded headers, which HPACK hides on the wire.

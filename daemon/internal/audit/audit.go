@@ -74,8 +74,20 @@ type Record struct {
 	Tries        token.Tries // left after it
 	Virtual      bool        // the card is virtual
 	Detail       string      // words for people; at most 1024 characters
+	Request      *Request    // what the caller calls the request, or nil
+	Answer       []byte      // JSON of what was answered to it; at most MaxAnswer bytes
 	Hash         [32]byte    // chains this record to the one before; set by Append
 }
+
+// Request is what a caller calls its request, so that one that is asked twice
+// is done once.
+type Request struct {
+	ID      string   // at most 64 characters
+	Content [32]byte // hash of what was asked for
+}
+
+// MaxAnswer is the longest answer that a record holds, in bytes.
+const MaxAnswer = 8 << 10
 
 // Filter selects records.
 type Filter struct {

@@ -2,11 +2,13 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/inkan-project/inkan/token"
 )
@@ -103,6 +105,10 @@ func (r Record) possible(count uint64) error {
 		return token.Errorf(token.KindInternal, "record of kind %q with an intent", r.Kind)
 	case len(r.Digest) > 64: // SHA-512, the longest that is signed
 		return token.Errorf(token.KindInternal, "record with a digest of %d bytes", len(r.Digest))
+	case len(r.Answer) > MaxAnswer || len(r.Answer) > 0 && !json.Valid(r.Answer):
+		return token.Errorf(token.KindInternal, "record with an answer of %d bytes", len(r.Answer))
+	case r.Request != nil && (r.Request.ID == "" || len(r.Request.ID) > 64 || !utf8.ValidString(r.Request.ID)):
+		return token.Errorf(token.KindInternal, "record of a request without a proper name")
 	}
 	return nil
 }
@@ -138,6 +144,19 @@ func (l *Log) Events(ctx context.Context) ([]Record, error) {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}
 	return records(rows)
+}
+
+// Record returns one record, checked by itself. One that is not there is a
+// [*token.Error] of kind DATABASE_DAMAGED: nothing deletes a record.
+func (l *Log) Record(ctx context.Context, sequence uint64) (Record, error) {
+	page, _, err := l.List(ctx, Filter{After: sequence - 1, Limit: 1})
+	if err == nil && (len(page) != 1 || page[0].Sequence != sequence) {
+		return Record{}, damaged(sequence, "it is missing")
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	return page[0], nil
 }
 
 // List returns one page of records, oldest first, and whether more follow the

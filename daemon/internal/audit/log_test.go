@@ -45,6 +45,10 @@ func TestRecordsComeBackAsAppended(t *testing.T) {
 		audittest.SampleRecord(1),
 		{Kind: audit.KindResult, Intent: 2, Outcome: audit.OutcomeFailed, Code: string(token.KindPINWrong), Tries: token.KnownTries(0)},
 		{Kind: audit.KindRefused, HasUID: true, UID: 0, Program: "\xff<&>\x00\u2028", Detail: strings.Repeat("印", 2000)},
+		{
+			Kind: audit.KindResult, Intent: 2, Outcome: audit.OutcomeOK, Request: &audit.Request{ID: "入札-1", Content: [32]byte{1, 31: 2}},
+			Answer: []byte(`{"signature":"AAEC"}`),
+		},
 	} {
 		got, err := l.Append(t.Context(), r)
 		if err != nil {

@@ -86,6 +86,15 @@ type body struct {
 	Tries     *int      `json:"tries,omitempty"` // absent = unknown
 	Virtual   bool      `json:"virtual,omitempty"`
 	Detail    string    `json:"detail,omitempty"`
+	Request   *request  `json:"request,omitempty"`
+
+	Answer json.RawMessage `json:"answer,omitempty"`
+}
+
+// request is the JSON of a [Request].
+type request struct {
+	ID      string `json:"id"`
+	Content string `json:"content"` // hexadecimal
 }
 
 // row encodes r. Only Sequence, Prev and Hash are left to set.
@@ -94,7 +103,10 @@ func (r Record) row() (Row, error) {
 		Time: r.Time, Kind: r.Kind, Operation: r.Operation, Intent: r.Intent, Outcome: r.Outcome,
 		Code: r.Code, PID: r.PID, Program: r.Program, Card: string(r.Card), Key: string(r.Key),
 		Algorithm: r.Algorithm, Digest: hex.EncodeToString(r.Digest), Document: r.DocumentName,
-		Virtual: r.Virtual, Detail: r.Detail,
+		Virtual: r.Virtual, Detail: r.Detail, Answer: r.Answer,
+	}
+	if r.Request != nil {
+		b.Request = &request{r.Request.ID, hex.EncodeToString(r.Request.Content[:])}
 	}
 	if r.HasUID {
 		b.UID = &r.UID
@@ -131,6 +143,16 @@ func (r Row) record() (Record, error) {
 	if len(digest) > 0 {
 		rec.Digest = digest
 	}
+	if len(b.Answer) > 0 {
+		rec.Answer = b.Answer
+	}
+	if b.Request != nil {
+		content, err := hex.DecodeString(b.Request.Content)
+		if err != nil || len(content) != sha256.Size {
+			return Record{}, damaged(r.Sequence, "its request cannot be read")
+		}
+		rec.Request = &Request{b.Request.ID, [sha256.Size]byte(content)}
+	}
 	if b.UID != nil {
 		rec.HasUID, rec.UID = true, *b.UID
 	}
@@ -158,6 +180,9 @@ func (r Record) normal() Record {
 	}
 	if len(r.Digest) == 0 {
 		r.Digest = nil
+	}
+	if len(r.Answer) == 0 {
+		r.Answer = nil
 	}
 	return r
 }

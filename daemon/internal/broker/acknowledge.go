@@ -15,21 +15,43 @@ import (
 // administrator gives a reason instead, and that opens the gate after three
 // wrong tries, too.
 func (b *Broker) Acknowledge(ctx context.Context, caller Caller, id token.CardID, administrator bool, reason string) (CardStatus, error) {
+	return once(ctx, b, caller, caller.record(acknowledge, id), []string{string(id), strconv.FormatBool(administrator), reason},
+		func(t *turn) (CardStatus, error) { return b.acknowledge(ctx, caller, id, administrator, reason, t) },
+		func(rec audit.Record) (CardStatus, error) {
+			status, _, err := statusIn(rec)
+			return status, err
+		})
+}
+
+// acknowledge is also the operation of its records.
+const acknowledge = "acknowledge"
+
+func (b *Broker) acknowledge(ctx context.Context, caller Caller, id token.CardID, administrator bool, reason string, t *turn) (CardStatus, error) {
 	card, err := b.card(ctx, id)
 	if err != nil {
 		return CardStatus{}, err
 	}
-	rec := caller.event("acknowledge", id, reason)
+	rec := caller.event(acknowledge, id, reason)
 	rec.Virtual = card.Virtual
 	if err := b.mayAcknowledge(ctx, caller, card, administrator); err != nil {
-		b.refused(rec, err)
+		t.refused(b, rec, err)
 		return CardStatus{}, err
 	}
-	_, err = b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
+	rec.Request = t.request
+	b.acknowledged(card, administrator).into(&rec)
+	written, err := b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
 		return b.cfg.Guard.Acknowledge(id, administrator, mark)
 	})
+	t.answer = written.Sequence
 	b.touch()
 	return b.cardStatus(card), err
+}
+
+// acknowledged is the answer once it is recorded.
+func (b *Broker) acknowledged(card cardowner.Card, administrator bool) answer {
+	now := b.cardStatus(card)
+	pin, unlock := now.PIN.Acknowledged(administrator, card.OnCard), now.Unlock.Acknowledged(administrator, token.Tries{})
+	return answer{State: uint8(pinguard.StateOf(pin, unlock)), PIN: triesOf(pin), Unlock: triesOf(unlock)}
 }
 
 // mayAcknowledge returns nil if somebody has confirmed what there is to
@@ -46,7 +68,7 @@ func (b *Broker) mayAcknowledge(ctx context.Context, caller Caller, card cardown
 		return nil
 	}
 	shown := b.cardStatus(card)
-	req := b.operation(caller, card, "acknowledge").prompt
+	req := b.operation(caller, card, acknowledge, &turn{}).prompt
 	for _, secret := range []struct {
 		belief pinguard.Belief
 		ask    prompt.Reason
@@ -101,8 +123,7 @@ func (b *Broker) Inserted(_ context.Context, id token.CardID) error {
 
 // event is a record of something that a caller did to a card without it.
 func (c Caller) event(operation string, card token.CardID, detail string) audit.Record {
-	return audit.Record{
-		Kind: audit.KindEvent, Operation: operation, Card: card, Detail: detail,
-		HasUID: true, UID: c.UID, PID: c.PID, Program: c.Program,
-	}
+	rec := c.record(operation, card)
+	rec.Kind, rec.Detail = audit.KindEvent, detail
+	return rec
 }

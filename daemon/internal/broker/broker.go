@@ -21,6 +21,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/daemon/internal/register"
+	"github.com/inkan-project/inkan/daemon/internal/requests"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -71,12 +72,13 @@ type Config struct {
 
 // Broker does the use cases. It is safe for concurrent use.
 type Broker struct {
-	cfg    Config
-	ledger ledger
-	certs  certstatus.Shelf
-	stops  *stops
-	first  sync.Once         // the cards of the start were waited for
-	found  pinguard.Recovery // at the start; set by Recover
+	cfg      Config
+	ledger   ledger
+	certs    certstatus.Shelf
+	stops    *stops
+	requests *requests.Book
+	first    sync.Once         // the cards of the start were waited for
+	found    pinguard.Recovery // at the start; set by Recover
 
 	mu      sync.Mutex // guards the fields that follow
 	changes uint64
@@ -86,10 +88,11 @@ type Broker struct {
 // New returns a Broker.
 func New(cfg Config) *Broker {
 	return &Broker{
-		cfg:     cfg,
-		ledger:  ledger{guard: cfg.Guard, log: cfg.Log},
-		stops:   newStops(),
-		changed: make(chan struct{}),
+		cfg:      cfg,
+		ledger:   ledger{guard: cfg.Guard, log: cfg.Log},
+		stops:    newStops(),
+		requests: requests.New(),
+		changed:  make(chan struct{}),
 	}
 }
 
@@ -99,6 +102,7 @@ type Caller struct {
 	PID     int32
 	Program string       // executable, "" = not readable
 	Agent   string       // PIN agent that the call names, or ""
+	Request RequestID    // what the caller calls what it asks for
 	Alive   func() error // nil while the process that connected still runs
 	// AfterSend has something called once the answer to this call has left, or
 	// cannot leave any more; nil: it leaves at once.

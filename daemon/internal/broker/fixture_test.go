@@ -124,12 +124,16 @@ type agent struct {
 	typed  *string  // to confirm; nil = what the prompt asks for
 	asked  []prompt.Request
 	before func()
+	fail   error // instead of an answer
 }
 
 func (a *agent) Ask(_ context.Context, req prompt.Request) (prompt.Answer, error) {
 	a.asked = append(a.asked, req)
 	if a.before != nil {
 		a.before()
+	}
+	if a.fail != nil {
+		return prompt.Answer{}, a.fail
 	}
 	answer := prompt.Answer{Source: a.source, Confirmation: req.Confirmation}
 	if a.typed != nil {

@@ -27,6 +27,7 @@ type operation struct {
 	card   cardowner.Card
 	prompt prompt.Request // what the person is shown
 	record audit.Record   // what intent and result have in common
+	turn   *turn
 
 	// secret is what the card wants, 0 = nothing; send sends it, once.
 	secret token.Secret
@@ -43,10 +44,13 @@ type operation struct {
 	// called when it has left.
 	releases bool
 	released func()
+	// answer is what the result says of the answer when all went well.
+	answer func() answer
 
-	done     uint64    // sequence of the result record
-	warnings []Warning // what a person should know although it went well
-	entered  *entry    // what was entered, while it is used
+	done     uint64          // sequence of the result record
+	after    pinguard.Belief // of the secret, once the result is recorded
+	warnings []Warning       // what a person should know although it went well
+	entered  *entry          // what was entered, while it is used
 }
 
 // run does the operation. What it refuses before anything was recorded is
@@ -56,7 +60,7 @@ func (op *operation) run(ctx context.Context) error {
 	failpoint.Hit(failpoint.CardReset)
 	op.b.touch()
 	if err != nil && op.done == 0 {
-		op.b.refused(op.record, err)
+		op.turn.refused(op.b, op.record, err)
 	}
 	return err
 }
@@ -176,6 +180,9 @@ func (op *operation) intend(onCard token.Tries) (intent audit.Record, attempt *t
 	if err != nil && attempt != nil {
 		err = errors.Join(err, op.b.ledger.abandon(attempt))
 	}
+	if err == nil {
+		op.turn.intent = intent.Sequence
+	}
 	return intent, attempt, err
 }
 
@@ -186,6 +193,24 @@ func (op *operation) conclude(intent audit.Record, attempt *token.Attempt, verdi
 	if outcome == nil && op.releases {
 		op.released, outcome = op.b.stops.release(op.id())
 	}
+	rec, outcome := op.result(intent, attempt, verdict, outcome)
+	written, err := op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
+		if attempt == nil {
+			return op.b.cfg.Guard.Mark(mark)
+		}
+		return op.b.cfg.Guard.Settle(attempt, verdict, mark)
+	})
+	op.done = intent.Sequence
+	if err != nil {
+		return err
+	}
+	op.done, op.turn.answer = written.Sequence, written.Sequence
+	return outcome
+}
+
+// result is the record of how the operation ended, and its outcome with all
+// that the caller is told.
+func (op *operation) result(intent audit.Record, attempt *token.Attempt, verdict token.Verdict, outcome error) (audit.Record, error) {
 	rec := op.record
 	rec.Kind, rec.Intent, rec.Outcome = audit.KindResult, intent.Sequence, audit.OutcomeOK
 	if outcome != nil {
@@ -194,33 +219,24 @@ func (op *operation) conclude(intent audit.Record, attempt *token.Attempt, verdi
 	guard := op.b.cfg.Guard
 	if attempt != nil {
 		before := guard.Belief(op.account(token.Tries{}))
-		after := guard.After(attempt, verdict)
-		rec.Tries = token.KnownTries(after.Left)
-		if after.Elsewhere && !before.Elsewhere {
+		op.after = guard.After(attempt, verdict)
+		rec.Tries = token.KnownTries(op.after.Left)
+		if op.after.Elsewhere && !before.Elsewhere {
 			rec.Detail = usedElsewhere
 		}
 	}
 	for _, w := range op.warnings {
 		rec.Detail += w.record()
 	}
-	written, err := op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
-		if attempt == nil {
-			return guard.Mark(mark)
-		}
-		return guard.Settle(attempt, verdict, mark)
-	})
-	op.done = intent.Sequence
-	if err != nil {
-		return err
-	}
-	op.done = written.Sequence
-	if outcome == nil {
-		return nil
-	}
 	if e, ok := errors.AsType[*token.Error](outcome); ok && attempt != nil {
-		return e.WithTries(rec.Tries)
+		outcome = e.WithTries(rec.Tries)
 	}
-	return outcome
+	if outcome == nil {
+		op.answer().into(&rec)
+	} else {
+		failure(outcome).into(&rec)
+	}
+	return rec, outcome
 }
 
 // usedElsewhere is what the log says of a card whose count is below ours.
@@ -245,12 +261,17 @@ func (op *operation) noteLower(onCard token.Tries) error {
 }
 
 // refused records that nothing was begun. The refusal stands even if the
-// record cannot be written, for it lets nothing out.
-func (b *Broker) refused(rec audit.Record, cause error) {
+// record cannot be written, for it lets nothing out. It returns the record's
+// number, 0 for none.
+func (b *Broker) refused(rec audit.Record, cause error) uint64 {
 	rec.Kind, rec.Code = audit.KindRefused, string(token.KindOf(cause))
-	if err := b.ledger.note(rec); err != nil {
+	failure(cause).into(&rec)
+	rec, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)
+	if err != nil {
 		b.cfg.Logger.Error("Recording a refusal", "error", err)
+		return 0
 	}
+	return rec.Sequence
 }
 
 // left lets a stop of the card go on that waits for what was released.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
 	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
@@ -27,35 +28,32 @@ func (w Warning) record() string {
 
 // VerifyPIN proves the PIN to the card once, and takes the right back.
 func (b *Broker) VerifyPIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
-	op, err := b.pinOperation(ctx, caller, id, "verify")
-	if err != nil {
-		return CardStatus{}, err
-	}
-	op.secret, op.send = token.SecretPIN, sendVerify
-	return op.finish(ctx)
+	card, _, err := b.oncePIN(ctx, caller, id, "verify", func(op *operation) {
+		op.secret, op.send = token.SecretPIN, sendVerify
+	})
+	return card, err
 }
 
 // ChangePIN gives the card a new PIN. The old one spends a try when it is
 // wrong.
 func (b *Broker) ChangePIN(ctx context.Context, caller Caller, id token.CardID) (CardStatus, error) {
-	op, err := b.pinOperation(ctx, caller, id, "change-pin")
-	if err != nil {
-		return CardStatus{}, err
-	}
-	op.secret, op.renews = token.SecretPIN, true
-	op.send = func(ctx context.Context, lease cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
-		return lease.ChangePIN(ctx, e.first, e.next, attempt)
-	}
-	return op.finish(ctx)
+	card, _, err := b.oncePIN(ctx, caller, id, "change-pin", func(op *operation) {
+		op.secret, op.renews = token.SecretPIN, true
+		op.send = func(ctx context.Context, lease cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
+			return lease.ChangePIN(ctx, e.first, e.next, attempt)
+		}
+	})
+	return card, err
 }
 
 // Unlock gives the card a new PIN by its unlock code, which spends a try of its
 // own when it is wrong.
 func (b *Broker) Unlock(ctx context.Context, caller Caller, id token.CardID) (CardStatus, []Warning, error) {
-	op, err := b.pinOperation(ctx, caller, id, "unlock")
-	if err != nil {
-		return CardStatus{}, nil, err
-	}
+	return b.oncePIN(ctx, caller, id, "unlock", unlocking)
+}
+
+// unlocking makes an operation one that unlocks.
+func unlocking(op *operation) {
 	op.secret, op.renews = token.SecretUnlockCode, true
 	op.prompt.Ask, op.prompt.Format = prompt.AskUnlockCode, op.card.Profile.UnlockCode
 	op.send = func(ctx context.Context, lease cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
@@ -69,19 +67,41 @@ func (b *Broker) Unlock(ctx context.Context, caller Caller, id token.CardID) (Ca
 		}
 		return verdict, err
 	}
-	card, err := op.finish(ctx)
-	return card, op.warnings, err
 }
 
-// pinOperation prepares a use case that is about a card's secrets alone.
-func (b *Broker) pinOperation(ctx context.Context, caller Caller, id token.CardID, name string) (*operation, error) {
-	card, err := b.card(ctx, id)
-	if err != nil {
-		return nil, err
+// oncePIN does a use case that is about a card's secrets alone.
+func (b *Broker) oncePIN(ctx context.Context, caller Caller, id token.CardID, name string, prepare func(*operation)) (card CardStatus, warnings []Warning, err error) {
+	card, err = once(ctx, b, caller, caller.record(name, id), []string{string(id)},
+		func(t *turn) (CardStatus, error) {
+			card, err := b.card(ctx, id)
+			if err != nil {
+				return CardStatus{}, err
+			}
+			op := b.operation(caller, card, name, t)
+			op.work = func(context.Context, cardowner.Lease) error { return nil }
+			op.answer = op.proved
+			prepare(op)
+			status, err := op.finish(ctx)
+			warnings = op.warnings
+			return status, err
+		},
+		func(rec audit.Record) (status CardStatus, err error) {
+			status, warnings, err = statusIn(rec)
+			return status, err
+		})
+	return card, warnings, err
+}
+
+// proved is the answer when the card took the secret.
+func (op *operation) proved() answer {
+	a := answer{PIN: triesOf(op.after), Warnings: op.warnings}
+	if op.secret == token.SecretUnlockCode { // the PIN has all its tries again
+		limit := op.b.cfg.Guard.Belief(accountOf(op.card, token.SecretPIN, token.Tries{})).Limit
+		a.PIN, a.Unlock = &tries{Left: limit, Limit: limit}, a.PIN
+	} else {
+		a.Unlock = triesOf(op.b.cfg.Guard.Belief(accountOf(op.card, token.SecretUnlockCode, token.Tries{})))
 	}
-	op := b.operation(caller, card, name)
-	op.work = func(context.Context, cardowner.Lease) error { return nil }
-	return op, nil
+	return a
 }
 
 // card returns a card that is inserted.

@@ -33,7 +33,7 @@ func (b *Broker) Recover(ctx context.Context, found pinguard.Recovery, start str
 		}
 	}
 	b.found = found
-	return nil
+	return b.loadRequests(ctx)
 }
 
 // recoveryRecords returns what is to be recorded about a start.

@@ -30,6 +30,39 @@ type Signature struct {
 // Sign makes one signature. It returns a [*token.Error]; nothing was released
 // then.
 func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Signature, error) {
+	rec := caller.record("sign", req.Key.Card())
+	rec.Key, rec.Digest, rec.DocumentName = req.Key, req.Digest, req.DocumentName
+	return once(ctx, b, caller, rec, []string{string(req.Key), req.Algorithm.String(), string(req.Digest), req.DocumentName},
+		func(t *turn) (Signature, error) { return b.sign(ctx, caller, req, t) },
+		func(rec audit.Record) (Signature, error) { return b.signedBefore(caller, rec) })
+}
+
+// signedBefore lets out a signature once more. Its record is durable; whether
+// it may leave is asked as it was the first time.
+func (b *Broker) signedBefore(caller Caller, rec audit.Record) (Signature, error) {
+	a, err := answerIn(rec)
+	if err != nil {
+		return Signature{}, err
+	}
+	left, err := b.stops.release(rec.Card)
+	if err == nil {
+		if err = caller.check(); err != nil {
+			left()
+		}
+	}
+	if err != nil {
+		again := caller.record(rec.Operation, rec.Card)
+		again.Key, again.Digest, again.DocumentName, again.Virtual = rec.Key, rec.Digest, rec.DocumentName, rec.Virtual
+		again.Detail = "a repeat of the request"
+		b.refused(again, err)
+		return Signature{}, err
+	}
+	caller.afterSend(left)
+	return Signature{Bytes: a.Signature, Record: rec.Sequence, Warning: token.CertificateState(a.Certificate)}, nil
+}
+
+// sign makes the signature of a request that was not done before.
+func (b *Broker) sign(ctx context.Context, caller Caller, req SignRequest, t *turn) (Signature, error) {
 	key, card, err := b.Key(ctx, req.Key)
 	if err != nil {
 		return Signature{}, err
@@ -46,7 +79,7 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 		return Signature{}, err
 	}
 	out := Signature{Warning: state}
-	op := b.operation(caller, card, "sign")
+	op := b.operation(caller, card, "sign", t)
 	if key.PINPolicy != token.PINNever {
 		op.secret, op.send = token.SecretPIN, sendVerify
 		op.begin = func(ctx context.Context, tok token.Beginner) (bool, error) {
@@ -58,6 +91,7 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 	op.prompt.DocumentNames = []string{req.DocumentName}
 	op.record.Key, op.record.Algorithm = key.ID, req.Algorithm.String()
 	op.record.Digest, op.record.DocumentName = req.Digest, req.DocumentName
+	op.answer = func() answer { return answer{Signature: out.Bytes, Certificate: uint8(state)} }
 	op.work = func(ctx context.Context, lease cardowner.Lease) error {
 		sig, err := lease.Sign(ctx, key, req.Algorithm, req.Digest)
 		if err != nil {
@@ -85,20 +119,23 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 }
 
 // operation prepares what all use cases of a card have in common.
-func (b *Broker) operation(caller Caller, card cardowner.Card, name string) *operation {
+func (b *Broker) operation(caller Caller, card cardowner.Card, name string, t *turn) *operation {
 	id := card.Identity.Card
+	rec := caller.record(name, id)
+	rec.Virtual, rec.Request = card.Virtual, t.request
 	return &operation{
-		b: b, caller: caller, card: card,
+		b: b, caller: caller, card: card, turn: t, record: rec,
 		prompt: prompt.Request{
 			Agent: caller.Agent, UID: caller.UID, Program: caller.Program, PID: caller.PID,
 			Ask: prompt.AskPIN, Card: id, Company: b.company(card), Purpose: name,
 			Format: card.Profile.PIN, Virtual: card.Virtual, Timeout: b.cfg.PromptTimeout,
 		},
-		record: audit.Record{
-			Operation: name, HasUID: true, UID: caller.UID, PID: caller.PID, Program: caller.Program,
-			Card: id, Virtual: card.Virtual,
-		},
 	}
+}
+
+// record is what all records of a call say of it.
+func (c Caller) record(operation string, card token.CardID) audit.Record {
+	return audit.Record{Operation: operation, HasUID: true, UID: c.UID, PID: c.PID, Program: c.Program, Card: card}
 }
 
 // usable refuses certificates that are not valid by their dates, and returns

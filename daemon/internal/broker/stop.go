@@ -133,18 +133,28 @@ type StopRequest struct {
 // way. A card that is stopped already stays so, and its first record is
 // returned.
 func (b *Broker) StopHere(ctx context.Context, caller Caller, req StopRequest) (uint64, error) {
+	return once(ctx, b, caller, caller.record(stopHere, req.Card), []string{string(req.Card), req.SerialTail, req.Reason},
+		func(t *turn) (uint64, error) { return b.stopHere(ctx, caller, req, t) }, sequenceOf)
+}
+
+// sequenceOf is the answer to a request of which its record is all there is to
+// say.
+func sequenceOf(rec audit.Record) (uint64, error) { return rec.Sequence, nil }
+
+// stopHere stops a card.
+func (b *Broker) stopHere(ctx context.Context, caller Caller, req StopRequest, t *turn) (uint64, error) {
 	card, err := b.registeredCard(ctx, req.Card)
 	if err != nil {
 		return 0, err
 	}
 	if !strings.EqualFold(req.SerialTail, tail(card.Serial)) {
 		err := token.NewError(token.KindConfirmationRefused)
-		b.refused(caller.event(stopHere, card.ID, req.Reason), err)
+		t.refused(b, caller.event(stopHere, card.ID, req.Reason), err)
 		return 0, err
 	}
 	// First nothing new begins, then it is written down, then what had begun to
 	// leave is waited for.
-	record, err := b.writeStop(caller, card, req.Reason)
+	record, err := b.writeStop(caller, card, req.Reason, t)
 	if err != nil {
 		return 0, err // nothing is signed without a log, so the card stays stopped
 	}
@@ -153,7 +163,7 @@ func (b *Broker) StopHere(ctx context.Context, caller Caller, req StopRequest) (
 }
 
 // writeStop stops a card, at once and then durably.
-func (b *Broker) writeStop(caller Caller, card register.Card, reason string) (uint64, error) {
+func (b *Broker) writeStop(caller Caller, card register.Card, reason string, t *turn) (uint64, error) {
 	b.stops.changing.Lock()
 	defer b.stops.changing.Unlock()
 	if stop, stopped := b.stops.of(card.ID); stopped && stop.Record != 0 {
@@ -162,11 +172,12 @@ func (b *Broker) writeStop(caller Caller, card register.Card, reason string) (ui
 	b.stops.set(card.ID, Stop{})
 	failpoint.Hit(failpoint.StopSet)
 	rec := caller.event(stopHere, card.ID, reason)
-	rec.Virtual = card.Virtual
+	rec.Virtual, rec.Request = card.Virtual, t.request
 	written, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)
 	if err != nil {
 		return 0, err
 	}
+	t.answer = written.Sequence
 	b.stops.set(card.ID, stopOf(written))
 	b.touch()
 	return written.Sequence, nil
@@ -182,6 +193,11 @@ func tail(serial string) string {
 
 // Lift lets a card be used again that was stopped here.
 func (b *Broker) Lift(ctx context.Context, caller Caller, id token.CardID, reason string) (uint64, error) {
+	return once(ctx, b, caller, caller.record(lift, id), []string{string(id), reason},
+		func(t *turn) (uint64, error) { return b.lift(ctx, caller, id, reason, t) }, sequenceOf)
+}
+
+func (b *Broker) lift(ctx context.Context, caller Caller, id token.CardID, reason string, t *turn) (uint64, error) {
 	card, err := b.registeredCard(ctx, id)
 	if err != nil {
 		return 0, err
@@ -192,13 +208,15 @@ func (b *Broker) Lift(ctx context.Context, caller Caller, id token.CardID, reaso
 	rec.Virtual = card.Virtual
 	if err := b.stops.check(id); err == nil {
 		err := token.NewError(token.KindCardNotStopped, "card", string(id))
-		b.refused(rec, err)
+		t.refused(b, rec, err)
 		return 0, err
 	}
+	rec.Request = t.request
 	written, err := b.ledger.barrier(rec, b.cfg.Guard.Mark)
 	if err != nil {
 		return 0, err
 	}
+	t.answer = written.Sequence
 	b.stops.remove(id)
 	b.touch()
 	return written.Sequence, nil

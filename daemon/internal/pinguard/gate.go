@@ -165,17 +165,30 @@ func believe(c count, acc Account) Belief {
 	case c.held():
 		b.Held = HeldBySilence
 	}
+	b.State = b.state(acc.OnCard)
+	return b
+}
+
+// Acknowledged is what is believed once [Guard.Acknowledge] has recorded it.
+// onCard is the card's own count.
+func (b Belief) Acknowledged(administrator bool, onCard token.Tries) Belief {
+	b.Held = 0
+	b.Reinsert = b.Reinsert && !administrator
+	b.State = b.state(onCard)
+	return b
+}
+
+// state is that of one secret alone.
+func (b Belief) state(onCard token.Tries) token.CardState {
 	switch {
 	case b.Left == 0:
-		b.State = token.CardLocked
+		return token.CardLocked
 	case b.Held != 0:
-		b.State = token.CardHeld
-	case b.Left <= lowTries, acc.OnCard.IsFewer():
-		b.State = token.CardLow
-	default:
-		b.State = token.CardReady
+		return token.CardHeld
+	case b.Left <= lowTries, onCard.IsFewer():
+		return token.CardLow
 	}
-	return b
+	return token.CardReady
 }
 
 // StateOf returns the state of a card (docs/states.md) from what is believed of

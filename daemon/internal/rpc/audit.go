@@ -84,6 +84,9 @@ func protoRecord(r audit.Record) *inkanpb.Record {
 	if r.Code != "" {
 		out.Code = catalogue.Code(catalogue.Find(r.Code))
 	}
+	if r.Request != nil {
+		out.RequestId = r.Request.ID
+	}
 	if r.HasUID {
 		out.Uid = &r.UID
 	}

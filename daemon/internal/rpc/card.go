@@ -24,7 +24,7 @@ type cardService struct {
 
 // VerifyPin implements inkanpb.CardServiceServer.
 func (v cardService) VerifyPin(ctx context.Context, req *inkanpb.VerifyPinRequest) (*inkanpb.VerifyPinResponse, error) {
-	card, err := v.s.cfg.Broker.VerifyPIN(ctx, caller(ctx), token.CardID(req.GetCardId()))
+	card, err := v.s.cfg.Broker.VerifyPIN(ctx, asks(ctx, req), token.CardID(req.GetCardId()))
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (v cardService) VerifyPin(ctx context.Context, req *inkanpb.VerifyPinReques
 
 // ChangePin implements inkanpb.CardServiceServer.
 func (v cardService) ChangePin(ctx context.Context, req *inkanpb.ChangePinRequest) (*inkanpb.ChangePinResponse, error) {
-	card, err := v.s.cfg.Broker.ChangePIN(ctx, caller(ctx), token.CardID(req.GetCardId()))
+	card, err := v.s.cfg.Broker.ChangePIN(ctx, asks(ctx, req), token.CardID(req.GetCardId()))
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (v cardService) ChangePin(ctx context.Context, req *inkanpb.ChangePinReques
 
 // Unlock implements inkanpb.CardServiceServer.
 func (v cardService) Unlock(ctx context.Context, req *inkanpb.UnlockRequest) (*inkanpb.UnlockResponse, error) {
-	card, warnings, err := v.s.cfg.Broker.Unlock(ctx, caller(ctx), token.CardID(req.GetCardId()))
+	card, warnings, err := v.s.cfg.Broker.Unlock(ctx, asks(ctx, req), token.CardID(req.GetCardId()))
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (v cardService) Acknowledge(ctx context.Context, req *inkanpb.AcknowledgeRe
 		return nil, token.Errorf(token.KindCallerNotAllowed, "a signer confirms in the trusted prompt, an administrator gives a reason").
 			InJapanese("署名者は入力画面で確認し、管理者は理由を添えてください").With("uid", strconv.FormatUint(uint64(who.UID), 10))
 	}
-	card, err := v.s.cfg.Broker.Acknowledge(ctx, caller(ctx), token.CardID(req.GetCardId()), administrator, req.GetReason())
+	card, err := v.s.cfg.Broker.Acknowledge(ctx, asks(ctx, req), token.CardID(req.GetCardId()), administrator, req.GetReason())
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *Server) acknowledger(administrator bool) policy.Role {
 // StopHere implements inkanpb.CardServiceServer.
 func (v cardService) StopHere(ctx context.Context, req *inkanpb.StopHereRequest) (*inkanpb.StopHereResponse, error) {
 	defer v.s.wires.hurry()()
-	record, err := v.s.cfg.Broker.StopHere(ctx, caller(ctx), broker.StopRequest{
+	record, err := v.s.cfg.Broker.StopHere(ctx, asks(ctx, req), broker.StopRequest{
 		Card: token.CardID(req.GetCardId()), SerialTail: req.GetConfirmSerialTail(), Reason: req.GetReason(),
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ func (v registerService) ListCards(ctx context.Context, req *inkanpb.ListCardsRe
 
 // Lift implements inkanpb.RegisterServiceServer.
 func (v registerService) Lift(ctx context.Context, req *inkanpb.LiftRequest) (*inkanpb.LiftResponse, error) {
-	record, err := v.s.cfg.Broker.Lift(ctx, caller(ctx), token.CardID(req.GetCardId()), req.GetReason())
+	record, err := v.s.cfg.Broker.Lift(ctx, asks(ctx, req), token.CardID(req.GetCardId()), req.GetReason())
 	if err != nil {
 		return nil, err
 	}

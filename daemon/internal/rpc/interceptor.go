@@ -157,6 +157,19 @@ func language(ctx context.Context) string {
 	return "en"
 }
 
+// named is a request that may have a name.
+type named interface {
+	GetRequestId() string
+	GetRepeat() bool
+}
+
+// asks returns who calls and what they call their request.
+func asks(ctx context.Context, req named) broker.Caller {
+	who := caller(ctx)
+	who.Request = broker.RequestID{ID: req.GetRequestId(), Repeat: req.GetRepeat()}
+	return who
+}
+
 // caller returns who calls, for the broker. admit has let the call through.
 func caller(ctx context.Context) broker.Caller {
 	c, _ := peer.FromContext(ctx)

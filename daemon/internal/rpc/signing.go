@@ -64,7 +64,7 @@ func (v signingService) Sign(ctx context.Context, req *inkanpb.SignRequest) (*in
 	if err != nil {
 		return nil, err
 	}
-	sig, err := v.s.cfg.Broker.Sign(ctx, caller(ctx), broker.SignRequest{
+	sig, err := v.s.cfg.Broker.Sign(ctx, asks(ctx, req), broker.SignRequest{
 		Key: token.KeyID(req.GetKeyId()), Algorithm: alg, Digest: req.GetDigest(), DocumentName: req.GetDocumentName(),
 	})
 	if err != nil {

@@ -252,7 +252,9 @@ type Record struct {
 	// Words for people.
 	Detail string `protobuf:"bytes,18,opt,name=detail,proto3" json:"detail,omitempty"`
 	// SHA-256 that chains this row to the one before.
-	Hash          []byte `protobuf:"bytes,19,opt,name=hash,proto3" json:"hash,omitempty"`
+	Hash []byte `protobuf:"bytes,19,opt,name=hash,proto3" json:"hash,omitempty"`
+	// What the caller called its request, or empty.
+	RequestId     string `protobuf:"bytes,20,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +422,13 @@ func (x *Record) GetHash() []byte {
 	return nil
 }
 
+func (x *Record) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 var File_inkan_v1_audit_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_audit_proto_rawDesc = "" +
@@ -432,7 +441,7 @@ const file_inkan_v1_audit_proto_rawDesc = "" +
 	"\x06newest\x18\x03 \x01(\bR\x06newest\"w\n" +
 	"\fListResponse\x125\n" +
 	"\arecords\x18\x01 \x03(\v2\x10.inkan.v1.RecordB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\arecords\x120\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\rnextPageToken\"\xac\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\rnextPageToken\"\xd4\x05\n" +
 	"\x06Record\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x122\n" +
@@ -454,7 +463,9 @@ const file_inkan_v1_audit_proto_rawDesc = "" +
 	"tries_left\x18\x10 \x01(\rB\a\xbaH\x04*\x02\x18\x0fH\x01R\ttriesLeft\x88\x01\x01\x12\x18\n" +
 	"\avirtual\x18\x11 \x01(\bR\avirtual\x12 \n" +
 	"\x06detail\x18\x12 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06detail\x12\x1b\n" +
-	"\x04hash\x18\x13 \x01(\fB\a\xbaH\x04z\x02\x18 R\x04hashB\x06\n" +
+	"\x04hash\x18\x13 \x01(\fB\a\xbaH\x04z\x02\x18 R\x04hash\x12&\n" +
+	"\n" +
+	"request_id\x18\x14 \x01(\tB\a\xbaH\x04r\x02\x18@R\trequestIdB\x06\n" +
 	"\x04_uidB\r\n" +
 	"\v_tries_left*\xb6\x01\n" +
 	"\n" +

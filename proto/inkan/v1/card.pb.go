@@ -26,7 +26,15 @@ const (
 type VerifyPinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Card identity, as CardStatus.id.
-	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,3,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -66,6 +74,20 @@ func (x *VerifyPinRequest) GetCardId() string {
 		return x.CardId
 	}
 	return ""
+}
+
+func (x *VerifyPinRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *VerifyPinRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
 }
 
 // VerifyPinResponse comes only when the card accepted the PIN.
@@ -118,7 +140,15 @@ func (x *VerifyPinResponse) GetPin() *PinStatus {
 type ChangePinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Card identity, as CardStatus.id.
-	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,3,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -158,6 +188,20 @@ func (x *ChangePinRequest) GetCardId() string {
 		return x.CardId
 	}
 	return ""
+}
+
+func (x *ChangePinRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ChangePinRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
 }
 
 // ChangePinResponse comes only when the card has the new PIN.
@@ -210,7 +254,15 @@ func (x *ChangePinResponse) GetPin() *PinStatus {
 type UnlockRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Card identity, as CardStatus.id.
-	CardId        string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,3,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +302,20 @@ func (x *UnlockRequest) GetCardId() string {
 		return x.CardId
 	}
 	return ""
+}
+
+func (x *UnlockRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UnlockRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
 }
 
 // UnlockResponse comes only when the card accepted the code and the new PIN.
@@ -323,7 +389,15 @@ type AcknowledgeRequest struct {
 	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
 	// Set: an administrator acknowledges, and this is why; it is recorded.
 	// Empty: the signer is asked in the trusted prompt.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,4,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,6 +444,20 @@ func (x *AcknowledgeRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *AcknowledgeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AcknowledgeRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
 }
 
 // AcknowledgeResponse comes when it is durable.
@@ -445,7 +533,15 @@ type StopHereRequest struct {
 	// The last four characters of the card's serial, as the person typed them.
 	ConfirmSerialTail string `protobuf:"bytes,2,opt,name=confirm_serial_tail,json=confirmSerialTail,proto3" json:"confirm_serial_tail,omitempty"`
 	// Why, in the person's words; it is recorded.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,5,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -501,6 +597,20 @@ func (x *StopHereRequest) GetReason() string {
 	return ""
 }
 
+func (x *StopHereRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StopHereRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
+}
+
 // StopHereResponse comes when the stop is durable and nothing is under way any
 // more.
 type StopHereResponse struct {
@@ -552,34 +662,49 @@ var File_inkan_v1_card_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_card_proto_rawDesc = "" +
 	"\n" +
-	"\x13inkan/v1/card.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x14inkan/v1/types.proto\"G\n" +
+	"\x13inkan/v1/card.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x14inkan/v1/types.proto\"\x97\x01\n" +
 	"\x10VerifyPinRequest\x123\n" +
-	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\"B\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x126\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x03 \x01(\bR\x06repeat\"B\n" +
 	"\x11VerifyPinResponse\x12-\n" +
-	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\"G\n" +
+	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\"\x97\x01\n" +
 	"\x10ChangePinRequest\x123\n" +
-	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\"B\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x126\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x03 \x01(\bR\x06repeat\"B\n" +
 	"\x11ChangePinResponse\x12-\n" +
-	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\"D\n" +
+	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\"\x94\x01\n" +
 	"\rUnlockRequest\x123\n" +
-	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\"\xa9\x01\n" +
+	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x126\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x03 \x01(\bR\x06repeat\"\xa9\x01\n" +
 	"\x0eUnlockResponse\x12-\n" +
 	"\x03pin\x18\x01 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\x12<\n" +
 	"\vunlock_code\x18\x02 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"unlockCode\x12*\n" +
-	"\bwarnings\x18\x03 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\x10\"\x04r\x02\x18\x10R\bwarnings\"k\n" +
+	"\bwarnings\x18\x03 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\x10\"\x04r\x02\x18\x10R\bwarnings\"\xbb\x01\n" +
 	"\x12AcknowledgeRequest\x123\n" +
 	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x12 \n" +
-	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\"\xb7\x01\n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\x126\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x04 \x01(\bR\x06repeat\"\xb7\x01\n" +
 	"\x13AcknowledgeResponse\x123\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x13.inkan.v1.CardStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12-\n" +
 	"\x03pin\x18\x02 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\x03pin\x12<\n" +
 	"\vunlock_code\x18\x03 \x01(\v2\x13.inkan.v1.PinStatusB\x06\xbaH\x03\xc8\x01\x01R\n" +
-	"unlockCode\"\xa3\x01\n" +
+	"unlockCode\"\xf3\x01\n" +
 	"\x0fStopHereRequest\x123\n" +
 	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x129\n" +
 	"\x13confirm_serial_tail\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\bR\x11confirmSerialTail\x12 \n" +
-	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\"*\n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\x126\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x05 \x01(\bR\x06repeat\"*\n" +
 	"\x10StopHereResponse\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\x04R\x06record2\xe5\x02\n" +
 	"\vCardService\x12D\n" +

@@ -249,6 +249,17 @@ const (
 	Reason_REASON_METHOD_UNKNOWN Reason = 3020
 	// The module has no mechanism that takes a digest. Metadata: algorithm, module.
 	Reason_REASON_MECHANISM_MISSING Reason = 3006
+	// A crash of the service came while the first call of this request_id used
+	// the card. Metadata: detail.
+	Reason_REASON_OUTCOME_UNKNOWN Reason = 3010
+	// The request_id was used within 24 hours for something else, or by another
+	// program.
+	Reason_REASON_REQUEST_ID_REUSED Reason = 3011
+	// A repeat asked for the answer to a request that never came, or more than 24
+	// hours ago.
+	Reason_REASON_REQUEST_NOT_KNOWN Reason = 3012
+	// Too many requests with an id in the last 24 hours.
+	Reason_REASON_REQUEST_IDS_USED_UP Reason = 3013
 	// The caller may not do this.
 	Reason_REASON_CALLER_NOT_ALLOWED Reason = 4001
 	// The program that called has ended, or cannot be told for certain.
@@ -373,6 +384,10 @@ var (
 		3005: "REASON_MESSAGE_TOO_LARGE",
 		3020: "REASON_METHOD_UNKNOWN",
 		3006: "REASON_MECHANISM_MISSING",
+		3010: "REASON_OUTCOME_UNKNOWN",
+		3011: "REASON_REQUEST_ID_REUSED",
+		3012: "REASON_REQUEST_NOT_KNOWN",
+		3013: "REASON_REQUEST_IDS_USED_UP",
 		4001: "REASON_CALLER_NOT_ALLOWED",
 		4002: "REASON_CALLER_GONE",
 		5001: "REASON_AUDIT_UNAVAILABLE",
@@ -467,6 +482,10 @@ var (
 		"REASON_MESSAGE_TOO_LARGE":         3005,
 		"REASON_METHOD_UNKNOWN":            3020,
 		"REASON_MECHANISM_MISSING":         3006,
+		"REASON_OUTCOME_UNKNOWN":           3010,
+		"REASON_REQUEST_ID_REUSED":         3011,
+		"REASON_REQUEST_NOT_KNOWN":         3012,
+		"REASON_REQUEST_IDS_USED_UP":       3013,
 		"REASON_CALLER_NOT_ALLOWED":        4001,
 		"REASON_CALLER_GONE":               4002,
 		"REASON_AUDIT_UNAVAILABLE":         5001,
@@ -750,7 +769,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
 	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
 	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
-	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xf6\xbd\x03\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\x88\xd5\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
@@ -827,7 +846,12 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x19REASON_ALGORITHM_MISMATCH\x10\xbc\x17\x1a\x92\x04\xba\xeb\x18\x8d\x04\b\x03\x12D{algorithm} does not fit a key of type {key_type}. No try was spent.\x1a6Use an algorithm that the key list names for this key.\"`{algorithm} は {key_type} の鍵では使えません。残り回数は減っていません。*H鍵の一覧に示されたアルゴリズムを使ってください。2`RSA keys sign by RSA, elliptic curve keys by ECDSA, and each curve needs a hash of its own size.:zRSAの鍵はRSA、楕円曲線の鍵はECDSAで署名し、曲線ごとに使えるハッシュが決まっています。B\x01\x04\x12\xf3\x03\n" +
 	"\x18REASON_MESSAGE_TOO_LARGE\x10\xbd\x17\x1a\xd3\x03\xba\xeb\x18\xce\x03\b\b\x126The message is larger than the service takes (64 KiB).\x1a2Send the digest of the document, not the document.\"4メッセージが大きすぎます(上限64KiB)。*N文書そのものではなく、ダイジェストを送ってください。2QThe program sent a document. inkand signs digests, and takes small messages only.:\x81\x01文書そのものが送られています。inkandが受け取るのはダイジェストなどの小さな要求だけです。B\x01\x04\x12\xeb\x03\n" +
 	"\x15REASON_METHOD_UNKNOWN\x10\xcc\x17\x1a\xce\x03\xba\xeb\x18\xc9\x03\b\f\x12/This inkand does not know the request {method}.\x1aBCompare the versions (inkan version) and update or restart inkand.\"7このinkandには要求 {method} がありません。*binkan version でバージョンを比べ、inkandを更新または再起動してください。2JThe program is newer than inkand, or inkand was updated and not restarted.:cプログラムがinkandより新しいか、更新後にinkandが再起動されていません。B\x02\x02\x04\x12\xe2\x05\n" +
-	"\x18REASON_MECHANISM_MISSING\x10\xbe\x17\x1a\xc2\x05\xba\xeb\x18\xbd\x05\b\t\x12_The card cannot make {algorithm}: PKCS#11 module {module} has no mechanism that signs a digest.\x1aSUse another algorithm of the key list, or ask the card's vendor for a newer module.\"\x96\x01このカードでは {algorithm} を使えません。PKCS#11モジュール {module} にダイジェストへ署名する機能がありません。*\x90\x01鍵の一覧にある別のアルゴリズムを使うか、カードの提供元に新しいモジュールを問い合わせてください。2IThe module hashes the document by itself, or knows older algorithms only.:\x87\x01モジュールが文書のハッシュ計算を自分で行う方式か、古いアルゴリズムにしか対応していません。B\x02\x01\x03\x12\xc3\x04\n" +
+	"\x18REASON_MECHANISM_MISSING\x10\xbe\x17\x1a\xc2\x05\xba\xeb\x18\xbd\x05\b\t\x12_The card cannot make {algorithm}: PKCS#11 module {module} has no mechanism that signs a digest.\x1aSUse another algorithm of the key list, or ask the card's vendor for a newer module.\"\x96\x01このカードでは {algorithm} を使えません。PKCS#11モジュール {module} にダイジェストへ署名する機能がありません。*\x90\x01鍵の一覧にある別のアルゴリズムを使うか、カードの提供元に新しいモジュールを問い合わせてください。2IThe module hashes the document by itself, or knows older algorithms only.:\x87\x01モジュールが文書のハッシュ計算を自分で行う方式か、古いアルゴリズムにしか対応していません。B\x02\x01\x03\x12\xe6\x06\n" +
+	"\x16REASON_OUTCOME_UNKNOWN\x10\xc2\x17\x1a\xc8\x06\xba\xeb\x18\xc3\x06\b\n" +
+	"\x12\xae\x01It is not known how this request ended: the service was interrupted while the card was in use. Nothing was released[[: {detail}]]. It is not done again under this request id.\x1aYLook at the status and the log. To do it again, send a new request with an id of its own.\"\xef\x01この要求がどう終わったか分かりません(ICカードの使用中にサービスが中断しました)。署名などは渡されていません[[({detail})]]。同じ要求IDで再び実行されることはありません。*b状態と記録を確認し、やり直す場合は新しい要求IDで要求してください。2uThe service or the PC was interrupted between the record of what was about to be done and the record of how it ended.:b実行前の記録と結果の記録との間に、サービスまたはPCが中断しました。B\x02\x01\x02\x12\x9f\x05\n" +
+	"\x18REASON_REQUEST_ID_REUSED\x10\xc3\x17\x1a\xff\x04\xba\xeb\x18\xfa\x04\b\x06\x12FThis request id was already used for something else. Nothing was done.\x1aUGive each new request an id of its own; repeat an id only with the very same request.\"kこの要求IDは別の内容の要求ですでに使われています。何も実行していません。*\x9a\x01新しい要求には新しい要求IDを付けてください。同じ要求IDは、まったく同じ要求を繰り返す場合に限り使えます。2OA program gave two different requests one id, or took an id of another program.:yプログラムが異なる要求に同じ要求IDを付けたか、別のプログラムの要求IDを使いました。B\x01\x04\x12\x99\x05\n" +
+	"\x18REASON_REQUEST_NOT_KNOWN\x10\xc4\x17\x1a\xf9\x04\xba\xeb\x18\xf4\x04\b\x05\x12sThere is no answer to repeat: no request with this id has been answered in the last 24 hours. Nothing was done now.\x1a\x19Send it as a new request.\"\x9c\x01繰り返す回答がありません(過去24時間に、この要求IDに回答した記録はありません)。今回は何も実行していません。*0新しい要求として送ってください。2}The connection was lost before the request came, its call ended before anything was begun, or more than 24 hours have passed.:\x8c\x01要求が届く前に接続が切れたか、何も始まらないうちに呼び出しが終わったか、24時間を過ぎています。B\x01\x01\x12\xe8\x05\n" +
+	"\x1aREASON_REQUEST_IDS_USED_UP\x10\xc5\x17\x1a\xc6\x05\xba\xeb\x18\xc1\x05\b\b\x12dToo many requests with an id came in the last 24 hours; no more can be remembered. Nothing was done.\x1aMFind out which program sends so many. A request without an id is still taken.\"v過去24時間の要求IDが多すぎるため、これ以上記憶できません。何も実行していません。*w大量に要求しているプログラムを確かめてください。要求IDのない要求は受け付けます。2rPrograms of one user sent more than 100,000 requests with an id in a day, or all users together more than 300,000.:\x9e\x011人のユーザのプログラムが1日に10万件を超える要求ID付きの要求を送ったか、全ユーザの合計が30万件を超えました。B\x02\x04\x02\x12\xc3\x04\n" +
 	"\x19REASON_CALLER_NOT_ALLOWED\x10\xa1\x1f\x1a\xa2\x04\xba\xeb\x18\x9d\x04\b\a\x12%User {uid} may not do this: {detail}.\x1aFAsk the administrator of this PC; members of the group inkan may sign.\"Mユーザ {uid} にはこの操作が許可されていません({detail})。*jこのPCの管理者に相談してください。inkanグループのメンバーは署名できます。2bWhat nobody has allowed is refused. After a user was put into a group, the user must log in again.:\x87\x01許可されていない操作は拒否されます。グループに追加した後は、ログインし直す必要があります。B\x01\x02\x12\xa1\x04\n" +
 	"\x12REASON_CALLER_GONE\x10\xa2\x1f\x1a\x87\x04\xba\xeb\x18\x82\x04\b\a\x127The program that asked has ended. Nothing was released.\x1a\x18Start the program again.\"W要求したプログラムは終了しています。結果は渡していません。*3プログラムを起動し直してください。2\x80\x01The program ended or crashed, or ran another program in its place; or the kernel does not say who it is (another PID namespace).:\x95\x01プログラムが終了したか、別のプログラムに置き換わったか、カーネルから確認できません(別のPID名前空間)。B\x02\x01\x04\x12\xa7\x04\n" +
 	"\x18REASON_AUDIT_UNAVAILABLE\x10\x89'\x1a\x87\x04\xba\xeb\x18\x82\x04\b\t\x120The log cannot be written, so nothing is signed.\x1a?Make room on the disk, look at its health, then restart inkand.\"9記録を書き込めないため、署名しません。*Tディスクの空きと状態を確認し、inkandを再起動してください。2dThe disk is full, broken or read-only. After a failed write nothing more is trusted until a restart.:\x90\x01ディスクの空き不足、故障、読取り専用などです。書込みに一度失敗すると、再起動まで書き込みません。B\x01\x02\x12\x89\x05\n" +

@@ -348,7 +348,15 @@ type LiftRequest struct {
 	// Card identity.
 	CardId string `protobuf:"bytes,1,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
 	// Why it may be used again; it is recorded.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,4,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +403,20 @@ func (x *LiftRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *LiftRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LiftRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
 }
 
 // LiftResponse comes when the lift is durable.
@@ -474,11 +496,14 @@ const file_inkan_v1_register_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12 \n" +
 	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\x12\x16\n" +
-	"\x06record\x18\x04 \x01(\x04R\x06record\"f\n" +
+	"\x06record\x18\x04 \x01(\x04R\x06record\"\xb6\x01\n" +
 	"\vLiftRequest\x123\n" +
 	"\acard_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x012\x0e^[\\x21-\\x7e]+$R\x06cardId\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x06reason\"&\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x06reason\x126\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x04 \x01(\bR\x06repeat\"&\n" +
 	"\fLiftResponse\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\x04R\x06record2\x8e\x01\n" +
 	"\x0fRegisterService\x12D\n" +

@@ -362,7 +362,15 @@ type SignRequest struct {
 	Digest []byte `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Name of the document, shown in the prompt and kept in the log as given by
 	// the program.
-	DocumentName  string `protobuf:"bytes,4,opt,name=document_name,json=documentName,proto3" json:"document_name,omitempty"`
+	DocumentName string `protobuf:"bytes,4,opt,name=document_name,json=documentName,proto3" json:"document_name,omitempty"`
+	// What the caller calls this request, at its choice; empty = nothing. Asked
+	// twice under one id within 24 hours, by the same user, it is done once: the
+	// second call gets the first answer, also a refusal, and waits for it if need
+	// be (docs/decisions/0008-request-id.md).
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// True: only ask for the answer to request_id. Nothing is begun: what never
+	// came is refused (REQUEST_NOT_KNOWN).
+	Repeat        bool `protobuf:"varint,6,opt,name=repeat,proto3" json:"repeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +431,20 @@ func (x *SignRequest) GetDocumentName() string {
 		return x.DocumentName
 	}
 	return ""
+}
+
+func (x *SignRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SignRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
 }
 
 // SignResponse holds the signature.
@@ -521,13 +543,16 @@ const file_inkan_v1_signing_proto_rawDesc = "" +
 	"\x15GetCertificateRequest\x121\n" +
 	"\x06key_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x022\x0e^[\\x21-\\x7e]+$R\x05keyId\"Y\n" +
 	"\x16GetCertificateResponse\x12?\n" +
-	"\vcertificate\x18\x01 \x01(\v2\x15.inkan.v1.CertificateB\x06\xbaH\x03\xc8\x01\x01R\vcertificate\"\xd1\x01\n" +
+	"\vcertificate\x18\x01 \x01(\v2\x15.inkan.v1.CertificateB\x06\xbaH\x03\xc8\x01\x01R\vcertificate\"\xa1\x02\n" +
 	"\vSignRequest\x121\n" +
 	"\x06key_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x022\x0e^[\\x21-\\x7e]+$R\x05keyId\x12=\n" +
 	"\talgorithm\x18\x02 \x01(\x0e2\x13.inkan.v1.AlgorithmB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\talgorithm\x12!\n" +
 	"\x06digest\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\x01\x18@R\x06digest\x12-\n" +
-	"\rdocument_name\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\fdocumentName\"v\n" +
+	"\rdocument_name\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\fdocumentName\x126\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x06 \x01(\bR\x06repeat\"v\n" +
 	"\fSignResponse\x12(\n" +
 	"\tsignature\x18\x01 \x01(\fB\n" +
 	"\xbaH\az\x05\x10\x01\x18\x80\bR\tsignature\x12\x16\n" +

@@ -1,0 +1,78 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/connectivity"
+)
+
+// comeback is how long a lost connection is waited for before the answer to a
+// call is given up: inkand is back within seconds when it is updated.
+const comeback = 10 * time.Second
+
+// asked is one sending of a request.
+type asked struct {
+	id     string // what the request is called
+	repeat bool   // only its answer is wanted: nothing may begin
+}
+
+// once sends a request that may spend a try, under a name. When the connection
+// is lost before its answer came, it asks for that answer; nothing begins by
+// that, so that nobody is asked for a PIN twice.
+func once[R any](ctx context.Context, c *Client, first asked, send func(asked) (R, error)) (R, error) {
+	if first.id == "" {
+		first.id = rand.Text()
+	}
+	return sendTwice(ctx, c, first, asked{first.id, true}, send)
+}
+
+// surely sends a request that spends nothing, under a name. When the connection
+// is lost before its answer came it is sent again: inkand does it once.
+func surely[R any](ctx context.Context, c *Client, send func(asked) (R, error)) (R, error) {
+	q := asked{id: rand.Text()}
+	return sendTwice(ctx, c, q, q, send)
+}
+
+func sendTwice[R any](ctx context.Context, c *Client, first, second asked, send func(asked) (R, error)) (R, error) {
+	connected := c.conn.GetState() == connectivity.Ready
+	answer, lost := send(first)
+	if !connected || !errors.Is(lost, ErrServiceUnreachable) || !c.back(ctx) {
+		return answer, lost
+	}
+	answer, err := send(second)
+	switch {
+	case err == nil:
+		return answer, nil
+	case errors.Is(err, ErrRequestNotKnown), errors.Is(err, ErrServiceUnreachable):
+		// The first error says more; that nothing was begun is beside it.
+		if e, ok := errors.AsType[*Error](lost); ok {
+			return answer, e.because(err)
+		}
+		return answer, lost
+	}
+	return answer, err
+}
+
+// back waits until there is a connection again.
+func (c *Client) back(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, comeback)
+	defer cancel()
+	for {
+		state := c.conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return true
+		case connectivity.Shutdown:
+			return false
+		case connectivity.Idle:
+			c.conn.Connect()
+		case connectivity.Connecting, connectivity.TransientFailure:
+		}
+		if !c.conn.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
+}
