@@ -39,27 +39,35 @@ func surely[R any](ctx context.Context, c *Client, send func(asked) (R, error)) 
 func sendTwice[R any](ctx context.Context, c *Client, first, second asked, send func(asked) (R, error)) (R, error) {
 	connected := c.conn.GetState() == connectivity.Ready
 	answer, lost := send(first)
-	if !connected || !errors.Is(lost, ErrServiceUnreachable) || !c.back(ctx) {
+	if !connected || !errors.Is(lost, ErrServiceUnreachable) {
 		return answer, lost
 	}
-	answer, err := send(second)
-	switch {
-	case err == nil:
-		return answer, nil
-	case errors.Is(err, ErrRequestNotKnown), errors.Is(err, ErrServiceUnreachable):
-		// The first error says more; that nothing was begun is beside it.
-		if e, ok := errors.AsType[*Error](lost); ok {
-			return answer, e.because(err)
+	patience, cancel := context.WithTimeout(ctx, comeback)
+	defer cancel()
+	for c.back(patience) {
+		again, err := send(second)
+		switch {
+		case errors.Is(err, ErrServiceUnreachable): // the loss was not noticed yet, or it was lost again
+		case errors.Is(err, ErrRequestNotKnown):
+			// The first error says more; that nothing was begun is beside it.
+			if e, ok := errors.AsType[*Error](lost); ok {
+				return answer, e.because(err)
+			}
+			return answer, lost
+		default:
+			return again, err
 		}
-		return answer, lost
 	}
-	return answer, err
+	return answer, lost
 }
 
-// back waits until there is a connection again.
+// back waits until there is a connection again, but a moment at least.
 func (c *Client) back(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, comeback)
-	defer cancel()
+	select {
+	case <-time.After(firstPause):
+	case <-ctx.Done():
+		return false
+	}
 	for {
 		state := c.conn.GetState()
 		switch state {

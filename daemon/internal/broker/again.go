@@ -48,12 +48,14 @@ func (op *operation) proveAgain(ctx context.Context, lease cardowner.Lease, firs
 func (op *operation) debitAgain(first *token.Attempt, right token.Verdict) (open *token.Attempt, second bool, err error) {
 	guard := op.b.cfg.Guard
 	rec := op.record
-	rec.Kind, rec.Operation = audit.KindEvent, "verify-again"
+	rec.Kind, rec.Operation, rec.Request = audit.KindEvent, "verify-again", nil
 	rec.Detail = "the PIN was right; the key wants it again for this signature"
 	open = first
 	_, err = op.b.ledger.barrier(rec, func(mark pinguard.AuditMark) error {
-		if err := guard.Settle(first, right, mark); err != nil {
-			return err
+		if first != nil { // nil: it is settled
+			if err := guard.Settle(first, right, mark); err != nil {
+				return err
+			}
 		}
 		open = nil
 		again, err := guard.Debit(op.account(token.Tries{}), op.entered.who, mark)

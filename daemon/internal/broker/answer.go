@@ -23,6 +23,7 @@ type answer struct {
 	State       uint8             `json:"state,omitempty"` // token.CardState
 	PIN         *tries            `json:"pin,omitempty"`
 	Unlock      *tries            `json:"unlock_code,omitempty"`
+	End         bool              `json:"end,omitempty"` // the last record of a batch
 }
 
 // tries is what was believed of the tries of a secret.

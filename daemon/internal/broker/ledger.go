@@ -82,8 +82,11 @@ func (l *ledger) note(rec audit.Record) error {
 
 // abandon gives an attempt that will not be redeemed the verdict "none", where
 // the journal still can: the try stays spent.
-func (l *ledger) abandon(a *token.Attempt) error {
+func (l *ledger) abandon(a *token.Attempt) error { return l.settle(a, token.Verdict{}) }
+
+// settle gives an attempt its verdict before there is a result to record.
+func (l *ledger) settle(a *token.Attempt, verdict token.Verdict) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.guard.Settle(a, token.Verdict{}, pinguard.AuditMark{Rows: l.log.Count()})
+	return l.guard.Settle(a, verdict, pinguard.AuditMark{Rows: l.log.Count()})
 }

@@ -113,13 +113,19 @@ func (b *Broker) answered(ctx context.Context, record uint64, content [sha256.Si
 		return audit.Record{}, err
 	case rec.Request == nil || rec.Request.Content != content:
 		return audit.Record{}, token.NewError(token.KindRequestIDReused)
+	case rec.Kind == audit.KindIntent && rec.Operation == signBatch: // its results follow it
+		return rec, nil
 	case rec.Kind == audit.KindIntent || rec.Outcome == audit.OutcomeUnknown:
-		return audit.Record{}, token.Errorf(token.KindOutcomeUnknown, "record %d", rec.Sequence).
-			InJapanese(fmt.Sprintf("記録 %d", rec.Sequence))
+		return audit.Record{}, unknownSince(rec.Sequence)
 	case rec.Code != "":
 		return audit.Record{}, refusalIn(rec)
 	}
 	return rec, nil
+}
+
+// unknownSince is the refusal of a request of which nobody knows how it ended.
+func unknownSince(record uint64) error {
+	return token.Errorf(token.KindOutcomeUnknown, "record %d", record).InJapanese(fmt.Sprintf("記録 %d", record))
 }
 
 // contentOf is SHA-256 over the fields, each behind its length in bytes as a
@@ -151,7 +157,8 @@ func (b *Broker) loadRequests(ctx context.Context) error {
 		var of []audit.Record
 		for _, rec := range page {
 			young = young || now.Sub(rec.Time) < requests.Kept
-			if rec.Request != nil && rec.Kind != audit.KindIntent {
+			// The answer to a batch begins with its first intent.
+			if rec.Request != nil && (rec.Kind != audit.KindIntent || rec.Operation == signBatch) {
 				of = append(of, audit.Record{
 					Sequence: rec.Sequence, Time: rec.Time, Operation: rec.Operation, UID: rec.UID, Request: rec.Request,
 				})

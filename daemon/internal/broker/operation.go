@@ -37,6 +37,9 @@ type operation struct {
 	// begin begins work whose key may want the secret once more; nil = it does not
 	// begin before it is done.
 	begin func(context.Context, token.Beginner) (again bool, err error)
+	// use is everything that happens in one use of the card, most often
+	// [operation.useCard].
+	use func(context.Context, cardowner.Lease) error
 	// work is done after the secret was accepted, or at once without one. Its
 	// error is the outcome.
 	work func(context.Context, cardowner.Lease) error
@@ -77,7 +80,7 @@ func (op *operation) attempts(ctx context.Context) error {
 				return err
 			}
 		}
-		err := op.b.cfg.Cards.Use(ctx, op.id(), op.useCard)
+		err := op.b.cfg.Cards.Use(ctx, op.id(), op.use)
 		op.entered.wipe()
 		if !errors.Is(err, errFewerTries) {
 			return err
@@ -98,22 +101,27 @@ func (op *operation) account(onCard token.Tries) pinguard.Account {
 	return accountOf(op.card, op.secret, onCard)
 }
 
-// useCard is everything that happens in one use of the card.
-func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
-	op.b.cfg.Guard.Told(accountOf(op.card, token.SecretPIN, lease.OnCard))
-	if err := op.noteLower(lease.OnCard); err != nil {
+// ready checks, with the card in hand, what must hold before anything is spent.
+func (op *operation) ready(onCard token.Tries) error {
+	op.b.cfg.Guard.Told(accountOf(op.card, token.SecretPIN, onCard))
+	if err := op.noteLower(onCard); err != nil {
 		return err
 	}
-	op.b.noteFull(op.card, lease.OnCard)
+	op.b.noteFull(op.card, onCard)
 	if err := op.b.stops.check(op.id()); err != nil {
 		return err
 	}
 	if op.secret != 0 {
-		if err := op.stillAsShown(lease.OnCard); err != nil {
+		if err := op.stillAsShown(onCard); err != nil {
 			return err
 		}
 	}
-	if err := op.caller.check(); err != nil {
+	return op.caller.check()
+}
+
+// useCard is everything that happens in one use of the card.
+func (op *operation) useCard(ctx context.Context, lease cardowner.Lease) error {
+	if err := op.ready(lease.OnCard); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.BeforeIntent)

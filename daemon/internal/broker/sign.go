@@ -34,15 +34,21 @@ func (b *Broker) Sign(ctx context.Context, caller Caller, req SignRequest) (Sign
 	rec.Key, rec.Digest, rec.DocumentName = req.Key, req.Digest, req.DocumentName
 	return once(ctx, b, caller, rec, []string{string(req.Key), req.Algorithm.String(), string(req.Digest), req.DocumentName},
 		func(t *turn) (Signature, error) { return b.sign(ctx, caller, req, t) },
-		func(rec audit.Record) (Signature, error) { return b.signedBefore(caller, rec) })
+		func(rec audit.Record) (Signature, error) {
+			again, err := b.signedBefore(caller, rec)
+			if err == nil {
+				caller.afterSend(again.Left)
+			}
+			return again.Signature, err
+		})
 }
 
-// signedBefore lets out a signature once more. Its record is durable; whether
-// it may leave is asked as it was the first time.
-func (b *Broker) signedBefore(caller Caller, rec audit.Record) (Signature, error) {
+// signedBefore begins to let out a signature once more. Its record is durable;
+// whether it may leave is asked as it was the first time.
+func (b *Broker) signedBefore(caller Caller, rec audit.Record) (Signed, error) {
 	a, err := answerIn(rec)
 	if err != nil {
-		return Signature{}, err
+		return Signed{}, err
 	}
 	left, err := b.stops.release(rec.Card)
 	if err == nil {
@@ -55,55 +61,28 @@ func (b *Broker) signedBefore(caller Caller, rec audit.Record) (Signature, error
 		again.Key, again.Digest, again.DocumentName, again.Virtual = rec.Key, rec.Digest, rec.DocumentName, rec.Virtual
 		again.Detail = "a repeat of the request"
 		b.refused(again, err)
-		return Signature{}, err
+		return Signed{}, err
 	}
-	caller.afterSend(left)
-	return Signature{Bytes: a.Signature, Record: rec.Sequence, Warning: token.CertificateState(a.Certificate)}, nil
+	signature := Signature{Bytes: a.Signature, Record: rec.Sequence, Warning: token.CertificateState(a.Certificate)}
+	return Signed{Signature: signature, Left: left}, nil
 }
 
 // sign makes the signature of a request that was not done before.
 func (b *Broker) sign(ctx context.Context, caller Caller, req SignRequest, t *turn) (Signature, error) {
-	key, card, err := b.Key(ctx, req.Key)
+	with, err := b.signer(ctx, req.Key, req.Algorithm, req.Digest)
 	if err != nil {
 		return Signature{}, err
 	}
-	if err := token.CheckRequest(key.Public, req.Algorithm, req.Digest); err != nil {
-		return Signature{}, err
-	}
-	state, err := b.usable(key)
-	if err != nil {
-		return Signature{}, err
-	}
-	public, err := b.registered(ctx, key)
-	if err != nil {
-		return Signature{}, err
-	}
-	out := Signature{Warning: state}
-	op := b.operation(caller, card, "sign", t)
-	if key.PINPolicy != token.PINNever {
-		op.secret, op.send = token.SecretPIN, sendVerify
-		op.begin = func(ctx context.Context, tok token.Beginner) (bool, error) {
-			return tok.Begin(ctx, key, req.Algorithm, req.Digest)
-		}
-	}
+	out := Signature{Warning: with.state}
+	op := b.signing(caller, with, "sign", []string{req.DocumentName}, t)
 	op.releases = true
-	op.prompt.KeyLabel, op.prompt.DocumentCount = key.Label, 1
-	op.prompt.DocumentNames = []string{req.DocumentName}
-	op.record.Key, op.record.Algorithm = key.ID, req.Algorithm.String()
 	op.record.Digest, op.record.DocumentName = req.Digest, req.DocumentName
-	op.answer = func() answer { return answer{Signature: out.Bytes, Certificate: uint8(state)} }
+	op.answer = func() answer { return answer{Signature: out.Bytes, Certificate: uint8(with.state)} }
+	op.begin = with.begin(req.Digest)
 	op.work = func(ctx context.Context, lease cardowner.Lease) error {
-		sig, err := lease.Sign(ctx, key, req.Algorithm, req.Digest)
-		if err != nil {
-			return err
-		}
-		failpoint.Hit(failpoint.Signed)
-		if err := token.CheckSignature(public, req.Algorithm, req.Digest, sig); err != nil {
-			return err
-		}
-		failpoint.Hit(failpoint.Checked)
-		out.Bytes = sig
-		return nil
+		var err error
+		out.Bytes, err = with.sign(ctx, lease, req.Digest)
+		return err
 	}
 	err = op.run(ctx)
 	if err == nil {
@@ -118,12 +97,73 @@ func (b *Broker) sign(ctx context.Context, caller Caller, req SignRequest, t *tu
 	return out, nil
 }
 
+// signer is a key that may sign now.
+type signer struct {
+	key       token.Key
+	card      cardowner.Card
+	algorithm token.Algorithm
+	public    crypto.PublicKey       // as registered
+	state     token.CertificateState // of the certificate, worth a warning, or 0
+}
+
+// signer returns a key for these digests, or why it may not sign them.
+func (b *Broker) signer(ctx context.Context, id token.KeyID, algorithm token.Algorithm, digests ...[]byte) (signer, error) {
+	key, card, err := b.Key(ctx, id)
+	if err != nil {
+		return signer{}, err
+	}
+	for _, digest := range digests {
+		if err := token.CheckRequest(key.Public, algorithm, digest); err != nil {
+			return signer{}, err
+		}
+	}
+	state, err := b.usable(key)
+	if err != nil {
+		return signer{}, err
+	}
+	public, err := b.registered(ctx, key)
+	return signer{key, card, algorithm, public, state}, err
+}
+
+// begin begins one signature with a token that wants that.
+func (s signer) begin(digest []byte) func(context.Context, token.Beginner) (bool, error) {
+	return func(ctx context.Context, tok token.Beginner) (bool, error) {
+		return tok.Begin(ctx, s.key, s.algorithm, digest)
+	}
+}
+
+// sign makes one signature and checks it.
+func (s signer) sign(ctx context.Context, lease cardowner.Lease, digest []byte) ([]byte, error) {
+	sig, err := lease.Sign(ctx, s.key, s.algorithm, digest)
+	if err != nil {
+		return nil, err
+	}
+	failpoint.Hit(failpoint.Signed)
+	if err := token.CheckSignature(s.public, s.algorithm, digest, sig); err != nil {
+		return nil, err
+	}
+	failpoint.Hit(failpoint.Checked)
+	return sig, nil
+}
+
+// signing prepares what one signature and many have in common.
+func (b *Broker) signing(caller Caller, with signer, name string, documents []string, t *turn) *operation {
+	op := b.operation(caller, with.card, name, t)
+	if with.key.PINPolicy != token.PINNever {
+		op.secret, op.send = token.SecretPIN, sendVerify
+	}
+	op.prompt.Purpose = "sign"
+	op.prompt.KeyLabel, op.prompt.DocumentCount, op.prompt.DocumentNames = with.key.Label, len(documents), documents
+	op.record.Key, op.record.Algorithm = with.key.ID, with.algorithm.String()
+	return op
+}
+
 // operation prepares what all use cases of a card have in common.
 func (b *Broker) operation(caller Caller, card cardowner.Card, name string, t *turn) *operation {
 	id := card.Identity.Card
 	rec := caller.record(name, id)
 	rec.Virtual, rec.Request = card.Virtual, t.request
-	return &operation{
+	op := &operation{
 		b: b, caller: caller, card: card, turn: t, record: rec,
 		prompt: prompt.Request{
 			Agent: caller.Agent, UID: caller.UID, Program: caller.Program, PID: caller.PID,
@@ -131,6 +171,8 @@ func (b *Broker) operation(caller Caller, card cardowner.Card, name string, t *t
 			Format: card.Profile.PIN, Virtual: card.Virtual, Timeout: b.cfg.PromptTimeout,
 		},
 	}
+	op.use = op.useCard
+	return op
 }
 
 // record is what all records of a call say of it.

@@ -126,6 +126,7 @@ func methods() map[string]RoleSet {
 		"/inkan.v1.SigningService/ListKeys":       signer,
 		"/inkan.v1.SigningService/GetCertificate": signer,
 		"/inkan.v1.SigningService/Sign":           signer,
+		"/inkan.v1.SigningService/SignBatch":      signer,
 
 		"/inkan.v1.CardService/VerifyPin": signer,
 		"/inkan.v1.CardService/ChangePin": signer,

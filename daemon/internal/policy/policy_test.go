@@ -47,6 +47,7 @@ func matrix() map[string][]string {
 		"/inkan.v1.SigningService/ListKeys":       signers(),
 		"/inkan.v1.SigningService/GetCertificate": signers(),
 		"/inkan.v1.SigningService/Sign":           signers(),
+		"/inkan.v1.SigningService/SignBatch":      signers(),
 		"/inkan.v1.CardService/VerifyPin":         signers(),
 		"/inkan.v1.CardService/ChangePin":         signers(),
 		"/inkan.v1.CardService/Unlock":            signers(),

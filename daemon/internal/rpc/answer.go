@@ -10,6 +10,9 @@ import (
 // cannot leave any more.
 type answer struct {
 	stream uint32
+	// bytes is after how many bytes of the stream's messages it has left; 0:
+	// with the end of the stream.
+	bytes int
 
 	mu    sync.Mutex // guards the fields that follow
 	calls []func()

@@ -20,9 +20,10 @@ type frames struct {
 }
 
 // follow takes the next piece. It calls ended for each stream on which nothing
-// more can come, once the frame that ends it is complete. Frames that continue
-// the headers of an answer (CONTINUATION) hold nothing of its message.
-func (f *frames) follow(piece []byte, ended func(stream uint32)) {
+// more can come, once the frame that ends it is complete, and came for the
+// bytes of messages. Frames that continue the headers of an answer
+// (CONTINUATION) hold nothing of its message.
+func (f *frames) follow(piece []byte, ended func(stream uint32), came func(stream uint32, bytes int)) {
 	for len(piece) > 0 {
 		if f.have < frameHeader {
 			n := copy(f.header[f.have:], piece)
@@ -36,13 +37,16 @@ func (f *frames) follow(piece []byte, ended func(stream uint32)) {
 		n := min(f.rest, len(piece))
 		f.rest -= n
 		piece = piece[n:]
+		kind, flags, stream := f.header[3], f.header[4], binary.BigEndian.Uint32(f.header[5:])&^(1<<31)
+		if kind == frameData && n > 0 {
+			came(stream, n)
+		}
 		if f.rest > 0 {
 			return
 		}
 		f.have = 0
-		kind, flags := f.header[3], f.header[4]
 		if kind == frameReset || (kind == frameData || kind == frameHeaders) && flags&endStream != 0 {
-			ended(binary.BigEndian.Uint32(f.header[5:]) &^ (1 << 31))
+			ended(stream)
 		}
 	}
 }

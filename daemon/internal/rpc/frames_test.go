@@ -18,7 +18,7 @@ func endedIn(pieces ...[]byte) []uint32 {
 	var f frames
 	var all []uint32
 	for _, piece := range pieces {
-		f.follow(piece, func(stream uint32) { all = append(all, stream) })
+		f.follow(piece, func(stream uint32) { all = append(all, stream) }, func(uint32, int) {})
 	}
 	return all
 }
@@ -55,6 +55,20 @@ func TestAStreamEndsWithItsLastFrameAndNotBefore(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheBytesOfMessagesAreCounted(t *testing.T) {
+	whole := slices.Concat(frame(frameHeaders, 4, 1, 20), frame(frameData, 0, 1, 30), frame(frameData, 0, 3, 5), frame(frameData, 1, 1, 7), frame(frameHeaders, 5, 3, 9))
+	for size := 1; size <= len(whole); size++ {
+		var f frames
+		got := map[uint32]int{}
+		for piece := range slices.Chunk(whole, size) {
+			f.follow(piece, func(uint32) {}, func(stream uint32, n int) { got[stream] += n })
+		}
+		if got[1] != 37 || got[3] != 5 || len(got) != 2 {
+			t.Fatalf("in pieces of %d: %v", size, got)
+		}
 	}
 }
 

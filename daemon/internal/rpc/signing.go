@@ -70,11 +70,15 @@ func (v signingService) Sign(ctx context.Context, req *inkanpb.SignRequest) (*in
 	if err != nil {
 		return nil, err
 	}
-	resp := &inkanpb.SignResponse{Signature: sig.Bytes, Record: sig.Record}
-	if sig.Warning != 0 {
-		resp.Warnings = []string{catalogue.Code(inkanpb.Reason_REASON_REVOCATION_UNKNOWN)}
+	return &inkanpb.SignResponse{Signature: sig.Bytes, Record: sig.Record, Warnings: warnings(sig)}, nil
+}
+
+// warnings are what to know although it was signed.
+func warnings(sig broker.Signature) []string {
+	if sig.Warning == 0 {
+		return nil
 	}
-	return resp, nil
+	return []string{catalogue.Code(inkanpb.Reason_REASON_REVOCATION_UNKNOWN)}
 }
 
 // pageStart reads a page token of ours.

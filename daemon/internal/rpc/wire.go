@@ -94,7 +94,7 @@ func (c wiredCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.
 	if !ok {
 		return conn, info, nil // its calls are refused: there is no caller
 	}
-	w := &wire{Conn: conn, wires: c.wires, waiting: map[uint32][]*answer{}}
+	w := &wire{Conn: conn, wires: c.wires, waiting: map[uint32][]*answer{}, parts: map[uint32]int{}}
 	return w, wiredInfo{who, w}, nil
 }
 
@@ -119,19 +119,30 @@ type wire struct {
 
 	mu      sync.Mutex           // guards the fields that follow
 	waiting map[uint32][]*answer // that did not leave, by stream
+	parts   map[uint32]int       // bytes of messages that have left, of streams with answers in parts
 	closed  bool
 }
 
 // NetConn returns the connection below.
 func (c *wire) NetConn() net.Conn { return c.Conn }
 
+// carried is bytes of a stream's messages.
+type carried struct {
+	stream uint32
+	bytes  int
+}
+
 // Write writes, and lets go of the answers that have left by that.
 func (c *wire) Write(b []byte) (int, error) {
 	var ended []uint32
+	var came []carried
 	c.writing.Lock()
 	n, err := c.Conn.Write(b)
-	c.frames.follow(b[:n], func(stream uint32) { ended = append(ended, stream) })
+	c.frames.follow(b[:n], func(stream uint32) { ended = append(ended, stream) }, func(stream uint32, n int) { came = append(came, carried{stream, n}) })
 	c.writing.Unlock()
+	for _, m := range came {
+		c.part(m.stream, m.bytes)
+	}
 	for _, stream := range ended {
 		c.left(stream)
 	}
@@ -174,11 +185,56 @@ func (c *wire) wait(a *answer) {
 	c.wires.note(c)
 }
 
+// wait for a part of an answer, see [wire.wait]. It must be called before the
+// part is sent, for each part of a stream in turn.
+func (c *wire) waitPart(a *answer) {
+	c.mu.Lock()
+	if _, counted := c.parts[a.stream]; !counted {
+		c.parts[a.stream] = 0
+	}
+	c.mu.Unlock()
+	c.wait(a)
+}
+
+// part tells the parts of a stream's answer that have left with more bytes of
+// its messages.
+func (c *wire) part(stream uint32, bytes int) {
+	c.mu.Lock()
+	total, counted := c.parts[stream]
+	if !counted {
+		c.mu.Unlock()
+		return
+	}
+	total += bytes
+	c.parts[stream] = total
+	var told, rest []*answer
+	for _, a := range c.waiting[stream] {
+		if a.bytes != 0 && a.bytes <= total {
+			told = append(told, a)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	c.waiting[stream] = rest
+	if len(rest) == 0 {
+		delete(c.waiting, stream)
+	}
+	c.mu.Unlock()
+	if len(told) == 0 {
+		return
+	}
+	c.wires.note(c)
+	for _, a := range told {
+		a.run()
+	}
+}
+
 // left tells the answer of a stream.
 func (c *wire) left(stream uint32) {
 	c.mu.Lock()
 	answers := c.waiting[stream]
 	delete(c.waiting, stream)
+	delete(c.parts, stream)
 	c.mu.Unlock()
 	if len(answers) == 0 {
 		return

@@ -76,7 +76,7 @@ func wireWith(t *testing.T, stream uint32) (c *wire, other net.Conn, told *int) 
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	c = &wire{Conn: near, wires: &wires{open: map[*wire]bool{}}, waiting: map[uint32][]*answer{}}
+	c = &wire{Conn: near, wires: &wires{open: map[*wire]bool{}}, waiting: map[uint32][]*answer{}, parts: map[uint32]int{}}
 	told = new(int)
 	a := &answer{stream: stream, at: time.Now()}
 	a.after(func() { *told++ })

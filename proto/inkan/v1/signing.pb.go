@@ -511,6 +511,369 @@ func (x *SignResponse) GetWarnings() []string {
 	return nil
 }
 
+// SignBatchRequest is the manifest of a batch.
+type SignBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key identity.
+	KeyId string `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Algorithm of all signatures; its hash must be the one that made the digests.
+	Algorithm Algorithm `protobuf:"varint,2,opt,name=algorithm,proto3,enum=inkan.v1.Algorithm" json:"algorithm,omitempty"`
+	// What is to be signed, in this order. The whole request must fit 64 KiB.
+	Documents []*BatchDocument `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
+	// As SignRequest.request_id, of the batch as a whole.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// As SignRequest.repeat.
+	Repeat        bool `protobuf:"varint,5,opt,name=repeat,proto3" json:"repeat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignBatchRequest) Reset() {
+	*x = SignBatchRequest{}
+	mi := &file_inkan_v1_signing_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignBatchRequest) ProtoMessage() {}
+
+func (x *SignBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_signing_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignBatchRequest.ProtoReflect.Descriptor instead.
+func (*SignBatchRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_signing_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SignBatchRequest) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *SignBatchRequest) GetAlgorithm() Algorithm {
+	if x != nil {
+		return x.Algorithm
+	}
+	return Algorithm_ALGORITHM_UNSPECIFIED
+}
+
+func (x *SignBatchRequest) GetDocuments() []*BatchDocument {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *SignBatchRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SignBatchRequest) GetRepeat() bool {
+	if x != nil {
+		return x.Repeat
+	}
+	return false
+}
+
+// BatchDocument is one document of a batch.
+type BatchDocument struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its digest: 32, 48 or 64 bytes, checked against the hash.
+	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Its name, shown in the prompt and kept in the log as given by the program.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchDocument) Reset() {
+	*x = BatchDocument{}
+	mi := &file_inkan_v1_signing_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchDocument) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchDocument) ProtoMessage() {}
+
+func (x *BatchDocument) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_signing_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchDocument.ProtoReflect.Descriptor instead.
+func (*BatchDocument) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_signing_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BatchDocument) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *BatchDocument) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// SignBatchResponse is a signature, or the end.
+type SignBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to What:
+	//
+	//	*SignBatchResponse_Signature
+	//	*SignBatchResponse_End
+	What          isSignBatchResponse_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignBatchResponse) Reset() {
+	*x = SignBatchResponse{}
+	mi := &file_inkan_v1_signing_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignBatchResponse) ProtoMessage() {}
+
+func (x *SignBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_signing_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignBatchResponse.ProtoReflect.Descriptor instead.
+func (*SignBatchResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_signing_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SignBatchResponse) GetWhat() isSignBatchResponse_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *SignBatchResponse) GetSignature() *BatchSignature {
+	if x != nil {
+		if x, ok := x.What.(*SignBatchResponse_Signature); ok {
+			return x.Signature
+		}
+	}
+	return nil
+}
+
+func (x *SignBatchResponse) GetEnd() *BatchEnd {
+	if x != nil {
+		if x, ok := x.What.(*SignBatchResponse_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isSignBatchResponse_What interface {
+	isSignBatchResponse_What()
+}
+
+type SignBatchResponse_Signature struct {
+	// The next signature.
+	Signature *BatchSignature `protobuf:"bytes,1,opt,name=signature,proto3,oneof"`
+}
+
+type SignBatchResponse_End struct {
+	// Nothing more comes.
+	End *BatchEnd `protobuf:"bytes,2,opt,name=end,proto3,oneof"`
+}
+
+func (*SignBatchResponse_Signature) isSignBatchResponse_What() {}
+
+func (*SignBatchResponse_End) isSignBatchResponse_What() {}
+
+// BatchSignature is the signature of one document.
+type BatchSignature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Place of the document in the manifest, from 0.
+	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// As SignResponse.signature.
+	Signature []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	// Number of the record of this signature in the log.
+	Record uint64 `protobuf:"varint,3,opt,name=record,proto3" json:"record,omitempty"`
+	// As SignResponse.warnings.
+	Warnings      []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchSignature) Reset() {
+	*x = BatchSignature{}
+	mi := &file_inkan_v1_signing_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchSignature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchSignature) ProtoMessage() {}
+
+func (x *BatchSignature) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_signing_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchSignature.ProtoReflect.Descriptor instead.
+func (*BatchSignature) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_signing_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *BatchSignature) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *BatchSignature) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *BatchSignature) GetRecord() uint64 {
+	if x != nil {
+		return x.Record
+	}
+	return 0
+}
+
+func (x *BatchSignature) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// BatchEnd says of every document what became of it. The three numbers add up
+// to the number of documents.
+type BatchEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// So many documents, the first of the manifest, have a signature in the log.
+	Done uint32 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// Of the next so many nobody knows whether the card has signed them: a crash
+	// came, or the log could not be written. No signature of them was released.
+	Unknown uint32 `protobuf:"varint,2,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	// The others have none.
+	NotDone       uint32 `protobuf:"varint,3,opt,name=not_done,json=notDone,proto3" json:"not_done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchEnd) Reset() {
+	*x = BatchEnd{}
+	mi := &file_inkan_v1_signing_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchEnd) ProtoMessage() {}
+
+func (x *BatchEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_signing_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchEnd.ProtoReflect.Descriptor instead.
+func (*BatchEnd) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_signing_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BatchEnd) GetDone() uint32 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *BatchEnd) GetUnknown() uint32 {
+	if x != nil {
+		return x.Unknown
+	}
+	return 0
+}
+
+func (x *BatchEnd) GetNotDone() uint32 {
+	if x != nil {
+		return x.NotDone
+	}
+	return 0
+}
+
 var File_inkan_v1_signing_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_signing_proto_rawDesc = "" +
@@ -557,11 +920,37 @@ const file_inkan_v1_signing_proto_rawDesc = "" +
 	"\tsignature\x18\x01 \x01(\fB\n" +
 	"\xbaH\az\x05\x10\x01\x18\x80\bR\tsignature\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\x04R\x06record\x12$\n" +
-	"\bwarnings\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\bwarnings2\xdf\x01\n" +
+	"\bwarnings\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\bwarnings\"\x98\x02\n" +
+	"\x10SignBatchRequest\x121\n" +
+	"\x06key_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18\x80\x022\x0e^[\\x21-\\x7e]+$R\x05keyId\x12=\n" +
+	"\talgorithm\x18\x02 \x01(\x0e2\x13.inkan.v1.AlgorithmB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\talgorithm\x12B\n" +
+	"\tdocuments\x18\x03 \x03(\v2\x17.inkan.v1.BatchDocumentB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\x02R\tdocuments\x126\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x17\xbaH\x14r\x12\x18@2\x0e^[\\x21-\\x7e]*$R\trequestId\x12\x16\n" +
+	"\x06repeat\x18\x05 \x01(\bR\x06repeat\"P\n" +
+	"\rBatchDocument\x12!\n" +
+	"\x06digest\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x10\x01\x18@R\x06digest\x12\x1c\n" +
+	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\"\x84\x01\n" +
+	"\x11SignBatchResponse\x128\n" +
+	"\tsignature\x18\x01 \x01(\v2\x18.inkan.v1.BatchSignatureH\x00R\tsignature\x12&\n" +
+	"\x03end\x18\x02 \x01(\v2\x12.inkan.v1.BatchEndH\x00R\x03endB\r\n" +
+	"\x04what\x12\x05\xbaH\x02\b\x01\"\x8e\x01\n" +
+	"\x0eBatchSignature\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12(\n" +
+	"\tsignature\x18\x02 \x01(\fB\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80\bR\tsignature\x12\x16\n" +
+	"\x06record\x18\x03 \x01(\x04R\x06record\x12$\n" +
+	"\bwarnings\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\bwarnings\"S\n" +
+	"\bBatchEnd\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\rR\x04done\x12\x18\n" +
+	"\aunknown\x18\x02 \x01(\rR\aunknown\x12\x19\n" +
+	"\bnot_done\x18\x03 \x01(\rR\anotDone2\xa7\x02\n" +
 	"\x0eSigningService\x12A\n" +
 	"\bListKeys\x12\x19.inkan.v1.ListKeysRequest\x1a\x1a.inkan.v1.ListKeysResponse\x12S\n" +
 	"\x0eGetCertificate\x12\x1f.inkan.v1.GetCertificateRequest\x1a .inkan.v1.GetCertificateResponse\x125\n" +
-	"\x04Sign\x12\x15.inkan.v1.SignRequest\x1a\x16.inkan.v1.SignResponseB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
+	"\x04Sign\x12\x15.inkan.v1.SignRequest\x1a\x16.inkan.v1.SignResponse\x12F\n" +
+	"\tSignBatch\x12\x1a.inkan.v1.SignBatchRequest\x1a\x1b.inkan.v1.SignBatchResponse0\x01B7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
 
 var (
 	file_inkan_v1_signing_proto_rawDescOnce sync.Once
@@ -575,7 +964,7 @@ func file_inkan_v1_signing_proto_rawDescGZIP() []byte {
 	return file_inkan_v1_signing_proto_rawDescData
 }
 
-var file_inkan_v1_signing_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_inkan_v1_signing_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_inkan_v1_signing_proto_goTypes = []any{
 	(*ListKeysRequest)(nil),        // 0: inkan.v1.ListKeysRequest
 	(*ListKeysResponse)(nil),       // 1: inkan.v1.ListKeysResponse
@@ -584,28 +973,39 @@ var file_inkan_v1_signing_proto_goTypes = []any{
 	(*GetCertificateResponse)(nil), // 4: inkan.v1.GetCertificateResponse
 	(*SignRequest)(nil),            // 5: inkan.v1.SignRequest
 	(*SignResponse)(nil),           // 6: inkan.v1.SignResponse
-	(PinPolicy)(0),                 // 7: inkan.v1.PinPolicy
-	(Algorithm)(0),                 // 8: inkan.v1.Algorithm
-	(*Certificate)(nil),            // 9: inkan.v1.Certificate
+	(*SignBatchRequest)(nil),       // 7: inkan.v1.SignBatchRequest
+	(*BatchDocument)(nil),          // 8: inkan.v1.BatchDocument
+	(*SignBatchResponse)(nil),      // 9: inkan.v1.SignBatchResponse
+	(*BatchSignature)(nil),         // 10: inkan.v1.BatchSignature
+	(*BatchEnd)(nil),               // 11: inkan.v1.BatchEnd
+	(PinPolicy)(0),                 // 12: inkan.v1.PinPolicy
+	(Algorithm)(0),                 // 13: inkan.v1.Algorithm
+	(*Certificate)(nil),            // 14: inkan.v1.Certificate
 }
 var file_inkan_v1_signing_proto_depIdxs = []int32{
-	2, // 0: inkan.v1.ListKeysResponse.keys:type_name -> inkan.v1.Key
-	7, // 1: inkan.v1.Key.pin_policy:type_name -> inkan.v1.PinPolicy
-	8, // 2: inkan.v1.Key.algorithms:type_name -> inkan.v1.Algorithm
-	9, // 3: inkan.v1.Key.certificate:type_name -> inkan.v1.Certificate
-	9, // 4: inkan.v1.GetCertificateResponse.certificate:type_name -> inkan.v1.Certificate
-	8, // 5: inkan.v1.SignRequest.algorithm:type_name -> inkan.v1.Algorithm
-	0, // 6: inkan.v1.SigningService.ListKeys:input_type -> inkan.v1.ListKeysRequest
-	3, // 7: inkan.v1.SigningService.GetCertificate:input_type -> inkan.v1.GetCertificateRequest
-	5, // 8: inkan.v1.SigningService.Sign:input_type -> inkan.v1.SignRequest
-	1, // 9: inkan.v1.SigningService.ListKeys:output_type -> inkan.v1.ListKeysResponse
-	4, // 10: inkan.v1.SigningService.GetCertificate:output_type -> inkan.v1.GetCertificateResponse
-	6, // 11: inkan.v1.SigningService.Sign:output_type -> inkan.v1.SignResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	2,  // 0: inkan.v1.ListKeysResponse.keys:type_name -> inkan.v1.Key
+	12, // 1: inkan.v1.Key.pin_policy:type_name -> inkan.v1.PinPolicy
+	13, // 2: inkan.v1.Key.algorithms:type_name -> inkan.v1.Algorithm
+	14, // 3: inkan.v1.Key.certificate:type_name -> inkan.v1.Certificate
+	14, // 4: inkan.v1.GetCertificateResponse.certificate:type_name -> inkan.v1.Certificate
+	13, // 5: inkan.v1.SignRequest.algorithm:type_name -> inkan.v1.Algorithm
+	13, // 6: inkan.v1.SignBatchRequest.algorithm:type_name -> inkan.v1.Algorithm
+	8,  // 7: inkan.v1.SignBatchRequest.documents:type_name -> inkan.v1.BatchDocument
+	10, // 8: inkan.v1.SignBatchResponse.signature:type_name -> inkan.v1.BatchSignature
+	11, // 9: inkan.v1.SignBatchResponse.end:type_name -> inkan.v1.BatchEnd
+	0,  // 10: inkan.v1.SigningService.ListKeys:input_type -> inkan.v1.ListKeysRequest
+	3,  // 11: inkan.v1.SigningService.GetCertificate:input_type -> inkan.v1.GetCertificateRequest
+	5,  // 12: inkan.v1.SigningService.Sign:input_type -> inkan.v1.SignRequest
+	7,  // 13: inkan.v1.SigningService.SignBatch:input_type -> inkan.v1.SignBatchRequest
+	1,  // 14: inkan.v1.SigningService.ListKeys:output_type -> inkan.v1.ListKeysResponse
+	4,  // 15: inkan.v1.SigningService.GetCertificate:output_type -> inkan.v1.GetCertificateResponse
+	6,  // 16: inkan.v1.SigningService.Sign:output_type -> inkan.v1.SignResponse
+	9,  // 17: inkan.v1.SigningService.SignBatch:output_type -> inkan.v1.SignBatchResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_signing_proto_init() }
@@ -614,13 +1014,17 @@ func file_inkan_v1_signing_proto_init() {
 		return
 	}
 	file_inkan_v1_types_proto_init()
+	file_inkan_v1_signing_proto_msgTypes[9].OneofWrappers = []any{
+		(*SignBatchResponse_Signature)(nil),
+		(*SignBatchResponse_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_signing_proto_rawDesc), len(file_inkan_v1_signing_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

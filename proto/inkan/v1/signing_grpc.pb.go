@@ -22,6 +22,7 @@ const (
 	SigningService_ListKeys_FullMethodName       = "/inkan.v1.SigningService/ListKeys"
 	SigningService_GetCertificate_FullMethodName = "/inkan.v1.SigningService/GetCertificate"
 	SigningService_Sign_FullMethodName           = "/inkan.v1.SigningService/Sign"
+	SigningService_SignBatch_FullMethodName      = "/inkan.v1.SigningService/SignBatch"
 )
 
 // SigningServiceClient is the client API for SigningService service.
@@ -38,6 +39,13 @@ type SigningServiceClient interface {
 	// never answers UNAVAILABLE: a client that repeats by itself could spend
 	// tries.
 	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
+	// SignBatch signs the digests of a manifest in its order, with one key and
+	// under one prompt that shows how many there are and their names. Each
+	// signature comes as soon as its record is durable. The first failure ends it,
+	// and so do a stop of the card and the end of the call. The last message says
+	// how far it got, also when an error follows. A repeat of a request_id gives
+	// what there was and never goes on: the rest is a new request.
+	SignBatch(ctx context.Context, in *SignBatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SignBatchResponse], error)
 }
 
 type signingServiceClient struct {
@@ -78,6 +86,25 @@ func (c *signingServiceClient) Sign(ctx context.Context, in *SignRequest, opts .
 	return out, nil
 }
 
+func (c *signingServiceClient) SignBatch(ctx context.Context, in *SignBatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SignBatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SigningService_ServiceDesc.Streams[0], SigningService_SignBatch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SignBatchRequest, SignBatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SigningService_SignBatchClient = grpc.ServerStreamingClient[SignBatchResponse]
+
 // SigningServiceServer is the server API for SigningService service.
 // All implementations must embed UnimplementedSigningServiceServer
 // for forward compatibility.
@@ -92,6 +119,13 @@ type SigningServiceServer interface {
 	// never answers UNAVAILABLE: a client that repeats by itself could spend
 	// tries.
 	Sign(context.Context, *SignRequest) (*SignResponse, error)
+	// SignBatch signs the digests of a manifest in its order, with one key and
+	// under one prompt that shows how many there are and their names. Each
+	// signature comes as soon as its record is durable. The first failure ends it,
+	// and so do a stop of the card and the end of the call. The last message says
+	// how far it got, also when an error follows. A repeat of a request_id gives
+	// what there was and never goes on: the rest is a new request.
+	SignBatch(*SignBatchRequest, grpc.ServerStreamingServer[SignBatchResponse]) error
 	mustEmbedUnimplementedSigningServiceServer()
 }
 
@@ -110,6 +144,9 @@ func (UnimplementedSigningServiceServer) GetCertificate(context.Context, *GetCer
 }
 func (UnimplementedSigningServiceServer) Sign(context.Context, *SignRequest) (*SignResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Sign not implemented")
+}
+func (UnimplementedSigningServiceServer) SignBatch(*SignBatchRequest, grpc.ServerStreamingServer[SignBatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method SignBatch not implemented")
 }
 func (UnimplementedSigningServiceServer) mustEmbedUnimplementedSigningServiceServer() {}
 func (UnimplementedSigningServiceServer) testEmbeddedByValue()                        {}
@@ -186,6 +223,17 @@ func _SigningService_Sign_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SigningService_SignBatch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SignBatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SigningServiceServer).SignBatch(m, &grpc.GenericServerStream[SignBatchRequest, SignBatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SigningService_SignBatchServer = grpc.ServerStreamingServer[SignBatchResponse]
+
 // SigningService_ServiceDesc is the grpc.ServiceDesc for SigningService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +254,12 @@ var SigningService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SigningService_Sign_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "SignBatch",
+			Handler:       _SigningService_SignBatch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "inkan/v1/signing.proto",
 }
