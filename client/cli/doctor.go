@@ -91,7 +91,7 @@ func (a *app) printSteps(steps []*inkanpb.DiagnoseStep) {
 		}
 		rows = append(rows, field{name: name, state: a.resultWord(s.GetResult()), says: subject + says, paint: resultPaint(s.GetResult())})
 		if next := a.say(s.GetNextEn(), s.GetNextJa()); next != "" {
-			rows = append(rows, field{says: "-> " + next})
+			rows = append(rows, field{says: "-> " + next, under: true})
 		}
 	}
 	a.printFields(rows)

@@ -14,6 +14,7 @@ import (
 type field struct {
 	name, state, says string
 	paint             paint // of the state
+	under             bool  // it stands under what other fields say, not under their state
 }
 
 // printFields writes fields below each other, in columns that also line up
@@ -37,10 +38,14 @@ func (a *app) fieldLines(fields []field, width int) []string {
 	}
 	var lines []string
 	for _, f := range fields {
-		indent := padded(f.name, names) + a.painted(f.paint, f.state) + strings.Repeat(" ", max(states-cellsOf(f.state), 0))
-		for _, line := range wrapped(words.Clean(f.says), width-names-states, width > 0) {
+		indent, column := padded(f.name, names), names
+		if f.state != "" || f.under {
+			column += states
+			indent += a.painted(f.paint, f.state) + strings.Repeat(" ", max(states-cellsOf(f.state), 0))
+		}
+		for _, line := range wrapped(words.Clean(f.says), width-column, width > 0) {
 			lines = append(lines, strings.TrimRight(indent+line, " "))
-			indent = strings.Repeat(" ", names+states)
+			indent = strings.Repeat(" ", column)
 		}
 	}
 	return lines

@@ -66,6 +66,23 @@ func inkanAlone(t *testing.T) string {
 // startThere runs an inkan on a terminal of its own.
 func startThere(t *testing.T, fake *clientfake.Server, inkan string, args ...string) *terminal {
 	t.Helper()
+	term := prepareThere(t, fake, inkan, args...)
+	term.start()
+	return term
+}
+
+// start starts inkan and shows what its terminal gets.
+func (term *terminal) start() {
+	term.t.Helper()
+	if err := term.cmd.Start(); err != nil {
+		term.t.Fatal(err)
+	}
+	go term.read()
+}
+
+// prepareThere makes a terminal and an inkan on it that is not started.
+func prepareThere(t *testing.T, fake *clientfake.Server, inkan string, args ...string) *terminal {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -97,10 +114,6 @@ func startThere(t *testing.T, fake *clientfake.Server, inkan string, args ...str
 	term.cmd.Stdout, term.cmd.Stderr = &term.stdout, &term.stderr
 	term.cmd.ExtraFiles = []*os.File{slave} // descriptor 3 there
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
-	if err := term.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go term.read()
 	return term
 }
 

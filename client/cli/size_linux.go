@@ -14,8 +14,12 @@ func terminalSize(w io.Writer) (width, height int) {
 	if !ok {
 		return 0, 0
 	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	raw, err := f.SyscallConn() // Fd would make its writes block for good
 	if err != nil {
+		return 0, 0
+	}
+	var size *unix.Winsize
+	if controlErr := raw.Control(func(fd uintptr) { size, err = unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ) }); controlErr != nil || err != nil {
 		return 0, 0
 	}
 	width, height = int(size.Col), int(size.Row)

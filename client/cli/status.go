@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +17,13 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: a.say("Show the service, the readers and the cards", "サービス、リーダ、ICカードの状態を表示する"),
-		Long: a.say("Shows the service, the readers and the cards. Nothing is sent to any card.",
-			"サービス、リーダ、ICカードの状態を表示します。カードには何も送りません。"),
+		Long: a.say(`Shows whether a signature can be made, the service, the readers and the cards.
+Nothing is sent to any card. With --watch the screen shows each change at once;
+where the output is no terminal each change is a line with its time. When inkand
+is started anew, --watch goes on.`,
+			`署名できるかどうか、サービス、リーダ、ICカードの状態を表示します。カードには何も
+送りません。--watch では変化がすぐ画面に出ます。出力先が端末でないときは、変化を
+1行ずつ時刻とともに出力します。inkandが再起動しても表示を続けます。`),
 		Args: noArguments,
 		RunE: a.run(func(ctx context.Context, c *client.Client) error {
 			if watch {
@@ -40,78 +45,154 @@ func (a *app) statusCommand() *cobra.Command {
 	return cmd
 }
 
-// watch shows each state until the person ends it, which is no error. A state
-// that looks like the one before is not shown again.
-func (a *app) watch(ctx context.Context, c *client.Client) error {
-	last := ""
-	for update, err := range c.Watch(ctx) {
-		if err != nil {
-			if errors.Is(err, client.ErrCallEnded) && ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		looks := a.looks(update.Status, c.Socket())
-		if looks == last {
-			continue
-		}
-		switch {
-		case a.json:
-			s := statusToJSON(update.Status, c.Socket())
-			s.Sequence = &update.Sequence
-			err = a.printJSON(s, true)
-		case last == "":
-			a.outf("%s", looks)
-		default:
-			a.outf("\n----\n\n%s", looks)
-		}
-		last = looks
-		if ctx.Err() != nil {
-			a.stdout.err = nil // a write that was waiting ended with it
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if a.stdout.err != nil {
-			return outputError(a.stdout.err)
-		}
-	}
-	return nil
-}
-
-// looks returns what a state looks like, without its sequence number.
-func (a *app) looks(s *inkanpb.Status, socket string) string {
-	var b bytes.Buffer
-	page := *a
-	page.stdout = &stickyWriter{ctx: context.Background(), w: &b}
-	if a.json {
-		_ = page.printJSON(statusToJSON(s, socket), true) // a buffer takes everything
-	} else {
-		page.printStatus(s, socket)
-	}
-	return b.String()
-}
-
 func (a *app) printStatus(s *inkanpb.Status, socket string) {
-	service := s.GetService()
-	a.outf(a.say("inkand %s at %s\n", "inkand %s (%s)\n"), words.Clean(service.GetVersion()), words.Clean(socket))
-	a.printHint(service)
-	if m := service.GetMissing(); m != inkanpb.Layer_LAYER_UNSPECIFIED {
-		a.outf(a.say("missing: %s (inkan doctor says more)\n", "不足: %s(詳しくは inkan doctor)\n"), a.layerWord(m))
+	for _, line := range a.statusLines(s, socket, a.width()) {
+		a.outf("%s\n", line)
+	}
+}
+
+// statusLines is the page of `inkan status`: what it comes to, then service and
+// readers, then each card.
+func (a *app) statusLines(s *inkanpb.Status, socket string, width int) []string {
+	v := a.verdict(s)
+	lines := []string{a.painted(v.paint, v.says), ""}
+	fields := append(a.serviceFields(s.GetService(), socket), a.readerFields(s.GetReaders())...)
+	for _, c := range s.GetCards() {
+		fields = append(append(fields, field{}), a.cardFields(c)...) // an empty line before each
+	}
+	return append(lines, a.fieldLines(fields, width)...)
+}
+
+func (a *app) serviceFields(service *inkanpb.ServiceStatus, socket string) []field {
+	fields := []field{{name: "inkand", says: service.GetVersion() + a.say(" at "+socket, " ("+socket+")")}}
+	if service.GetVirtual() {
+		fields = append(fields, field{says: virtualHint(service)})
 	}
 	for _, n := range service.GetNotices() {
-		a.outf("%s %s\n", words.Clean(n.GetCode()), words.Clean(a.say(n.GetEn(), n.GetJa())))
+		fields = append(fields, field{name: a.say("  note", "  注意"), says: n.GetCode() + " " + a.say(n.GetEn(), n.GetJa())})
 	}
-	a.outf("\n")
-	a.printReaders(s.GetReaders())
-	if len(s.GetCards()) == 0 {
-		return
+	return fields
+}
+
+func (a *app) readerFields(readers []*inkanpb.ReaderStatus) []field {
+	name := a.say("readers", "リーダ")
+	if len(readers) == 0 {
+		return []field{{name: name, says: a.say("none", "なし")}}
 	}
-	a.outf("\n")
-	a.printCards(s.GetCards())
-	a.outf("\n")
-	a.printCertificates(s.GetCards())
+	var fields []field
+	for _, r := range readers {
+		fields = append(fields, field{name: name, says: r.GetName() + a.virtualMark(r.GetVirtual()) + ": " + a.inReader(r)})
+		name = ""
+	}
+	return fields
+}
+
+// inReader says what is in a reader.
+func (a *app) inReader(r *inkanpb.ReaderStatus) string {
+	switch {
+	case !r.GetCardPresent():
+		return a.say("empty", "カードなし")
+	case r.GetProblem() == "":
+		return a.say("card inserted", "カードあり")
+	}
+	said, _ := client.Explain(r.GetProblem(), a.lang)
+	return strings.TrimSpace(a.say("card cannot be used: ", "カードを使えません: ")+firstSentence(said.Message)) + " (" + r.GetProblem() + ")"
+}
+
+// firstSentence is a text up to its first full stop, without placeholders that
+// nobody filled.
+func firstSentence(s string) string {
+	if strings.Contains(s, "{") {
+		return ""
+	}
+	for _, stop := range []string{"。", ". "} {
+		if before, _, found := strings.Cut(s, stop); found {
+			return before + strings.TrimSpace(stop)
+		}
+	}
+	return s
+}
+
+// cardFields is all of one card.
+func (a *app) cardFields(c *inkanpb.CardStatus) []field {
+	title := c.GetCompany()
+	if title == "" {
+		title = c.GetId()
+	}
+	fields := []field{
+		{name: a.say("card", "カード"), says: title + a.virtualMark(c.GetVirtual())},
+		{name: a.say("  state", "  状態"), state: a.forPeople(cardStateWord(c.GetState())), paint: cardPaint(c)},
+		{name: a.say("  PIN", "  暗証番号"), says: a.triesOf(c.GetPin())},
+		{name: a.say("  unlock code", "  ロック解除コード"), says: a.triesOf(c.GetUnlockCode())},
+	}
+	name := a.say("  certificates", "  証明書")
+	for _, cert := range c.GetCertificates() {
+		fields = append(fields, field{
+			name: name, state: a.forPeople(certificateStateWord(cert.GetState())), paint: certificatePaint(cert.GetState()),
+			says: a.until(cert) + "  " + cert.GetHolder() + " (" + tail(cert.GetSerial()) + ")",
+		})
+		name = ""
+	}
+	fields = append(fields, field{name: a.say("  identity", "  カード識別"), says: c.GetId() + a.say(" in ", "、リーダ ") + c.GetReader()})
+	name = a.say("  notes", "  注意")
+	for _, note := range a.cardNotes(c) {
+		fields = append(fields, field{name: name, says: note})
+		name = ""
+	}
+	return fields
+}
+
+// tail is the end of a serial number, by which people tell certificates apart.
+func tail(serial string) string {
+	const most = 8
+	if len(serial) <= most {
+		return serial
+	}
+	return "…" + serial[len(serial)-most:]
+}
+
+// soon is how long before its end the days of a certificate are counted.
+const soon = 60 * 24 * time.Hour
+
+// until says when a certificate ends, and in how many days if that is soon.
+func (a *app) until(c *inkanpb.Certificate) string {
+	day := at(c.GetNotAfter(), time.DateOnly)
+	says := a.say("until "+day, day+" まで")
+	if left := time.Until(c.GetNotAfter().AsTime()); left > 0 && left < soon {
+		days := itoa(int(left / (24 * time.Hour)))
+		says += a.say(" ("+days+" days left)", "(あと"+days+"日)")
+	}
+	return says
+}
+
+func cardPaint(c *inkanpb.CardStatus) paint {
+	switch c.GetState() {
+	case inkanpb.CardState_CARD_STATE_READY:
+		return paintGood
+	case inkanpb.CardState_CARD_STATE_LOW:
+		return paintNote
+	default:
+		return paintBad
+	}
+}
+
+func certificatePaint(s inkanpb.CertificateState) paint {
+	switch s {
+	case inkanpb.CertificateState_CERTIFICATE_STATE_GOOD:
+		return paintGood
+	case inkanpb.CertificateState_CERTIFICATE_STATE_EXPIRING, inkanpb.CertificateState_CERTIFICATE_STATE_UNKNOWN:
+		return paintNote
+	default:
+		return paintBad
+	}
+}
+
+// virtualHint is the PIN of a card that is only software.
+func virtualHint(service *inkanpb.ServiceStatus) string {
+	if hint := service.GetVirtualHint(); hint != "" {
+		return hint
+	}
+	return "仮想カード / virtual card: PIN 123456, unlock code 12345678"
 }
 
 // printHint says the PIN of a card that is only software, wherever one shows.
@@ -119,57 +200,21 @@ func (a *app) printHint(service *inkanpb.ServiceStatus) {
 	if !service.GetVirtual() {
 		return
 	}
-	hint := service.GetVirtualHint()
-	if hint == "" {
-		hint = "仮想カード / virtual card: PIN 123456, unlock code 12345678"
-	}
-	a.outf("%s\n", words.Clean(hint))
-}
-
-func (a *app) printReaders(readers []*inkanpb.ReaderStatus) {
-	if len(readers) == 0 {
-		a.outf("%s\n", a.say("no reader", "リーダがありません"))
-		return
-	}
-	var rows [][]string
-	for _, r := range readers {
-		card := a.say("none", "なし")
-		if r.GetCardPresent() {
-			card = a.say("inserted", "あり")
-		}
-		rows = append(rows, []string{r.GetName() + a.virtualMark(r.GetVirtual()), card, r.GetProblem()})
-	}
-	a.printTable([]string{a.say("READER", "リーダ"), a.say("CARD", "カード"), ""}, rows)
+	a.outf("%s\n", words.Clean(virtualHint(service)))
 }
 
 func (a *app) virtualMark(virtual bool) string { return words.Virtual(a.lang, virtual) }
 
-func (a *app) printCards(cards []*inkanpb.CardStatus) {
-	var rows [][]string
-	var notes []string
-	for _, c := range cards {
-		rows = append(rows, []string{
-			c.GetId() + a.virtualMark(c.GetVirtual()), c.GetCompany(), a.forPeople(cardStateWord(c.GetState())),
-			a.triesOf(c.GetPin()), a.triesOf(c.GetUnlockCode()),
-		})
-		for _, note := range a.cardNotes(c) {
-			notes = append(notes, c.GetId()+": "+note)
-		}
-	}
-	a.printTable([]string{
-		a.say("CARD", "カード"), a.say("COMPANY", "会社"), a.say("STATE", "状態"),
-		a.say("TRIES LEFT", "残り回数"), a.say("UNLOCK TRIES", "ロック解除コード残り"),
-	}, rows)
-	a.printNotes(notes)
-}
-
 // triesOf is the tries left and the limit.
 func (a *app) triesOf(p *inkanpb.PinStatus) string {
+	if p == nil || p.TriesLeft == nil {
+		return a.say("tries left: unknown", "残り回数 不明")
+	}
 	limit := ""
 	if n := p.GetLimit(); n > 0 {
 		limit = a.say(" of ", " / ") + itoa(int(n))
 	}
-	return a.pinTries(p) + limit
+	return a.say(a.pinTries(p)+limit+" tries left", "残り回数 "+a.pinTries(p)+limit)
 }
 
 // printNotes writes what stands under a table.
@@ -180,17 +225,4 @@ func (a *app) printNotes(notes []string) {
 	for _, note := range notes {
 		a.outf("%s\n", words.Clean(note))
 	}
-}
-
-func (a *app) printCertificates(cards []*inkanpb.CardStatus) {
-	var rows [][]string
-	for _, card := range cards {
-		for _, c := range card.GetCertificates() {
-			rows = append(rows, []string{c.GetHolder(), c.GetSerial(), a.forPeople(certificateStateWord(c.GetState())), at(c.GetNotAfter(), "2006-01-02 15:04")})
-		}
-	}
-	if len(rows) == 0 {
-		return
-	}
-	a.printTable([]string{a.say("CERTIFICATE", "証明書"), a.say("SERIAL", "シリアル番号"), a.say("STATE", "状態"), a.say("VALID UNTIL", "有効期限")}, rows)
 }
