@@ -38,7 +38,7 @@ func sentinels() map[string]error {
 		"SIGNATURE_CHECK_FAILED":    client.ErrSignatureCheckFailed,
 		"CERTIFICATE_NOT_YET_VALID": client.ErrCertificateNotYetValid, "CERTIFICATE_EXPIRED": client.ErrCertificateExpired,
 		"CERTIFICATE_SUSPENDED": client.ErrCertificateSuspended, "CERTIFICATE_REVOKED": client.ErrCertificateRevoked,
-		"CERTIFICATE_EXPIRING": client.ErrCertificateExpiring, "REVOCATION_UNKNOWN": client.ErrRevocationUnknown, "TRIES_LOW": client.ErrTriesLow, "PIN_EXPIRED": client.ErrPINExpired, "PIN_NOT_SET": client.ErrPINNotSet, "KEYPAD_NEEDED": client.ErrKeypadNeeded, "JOURNAL_SLOTS_LOST": client.ErrJournalSlotsLost,
+		"CERTIFICATE_EXPIRING": client.ErrCertificateExpiring, "REVOCATION_UNKNOWN": client.ErrRevocationUnknown, "TRIES_LOW": client.ErrTriesLow, "PIN_MEMORY_UNAVAILABLE": client.ErrPINMemoryUnavailable, "READERS_STUCK": client.ErrReadersStuck, "PIN_EXPIRED": client.ErrPINExpired, "PIN_NOT_SET": client.ErrPINNotSet, "KEYPAD_NEEDED": client.ErrKeypadNeeded, "JOURNAL_SLOTS_LOST": client.ErrJournalSlotsLost,
 		"KEY_DECRYPTS_ONLY": client.ErrKeyDecryptsOnly, "NO_KEY": client.ErrNoKey, "CARD_UNRESPONSIVE": client.ErrCardUnresponsive,
 		"CARD_KEEPS_LOGIN": client.ErrCardKeepsLogin, "CARD_RESET": client.ErrCardReset, "PIN_AGENT_CHANGED": client.ErrPINAgentChanged,
 		"NEW_PIN_REFUSED_BY_CARD": client.ErrNewPINRefusedByCard, "PIN_AGENT_LOST": client.ErrPINAgentLost,

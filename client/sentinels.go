@@ -51,6 +51,8 @@ var (
 	ErrPINExpired             error = reasonError(inkanpb.Reason_REASON_PIN_EXPIRED)
 	ErrPINNotSet              error = reasonError(inkanpb.Reason_REASON_PIN_NOT_SET)
 	ErrKeypadNeeded           error = reasonError(inkanpb.Reason_REASON_KEYPAD_NEEDED)
+	ErrPINMemoryUnavailable   error = reasonError(inkanpb.Reason_REASON_PIN_MEMORY_UNAVAILABLE)
+	ErrReadersStuck           error = reasonError(inkanpb.Reason_REASON_READERS_STUCK)
 	ErrTriesLow               error = reasonError(inkanpb.Reason_REASON_TRIES_LOW)
 	ErrNoCertificate          error = reasonError(inkanpb.Reason_REASON_NO_CERTIFICATE)
 	ErrReaderFault            error = reasonError(inkanpb.Reason_REASON_READER_FAULT)

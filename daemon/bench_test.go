@@ -110,7 +110,7 @@ func (h *benchHouse) record(b *testing.B) {
 	b.Cleanup(func() { _ = rec.close() })
 }
 
-func insert(b *testing.B, dir string) *virtual.System {
+func insert(b testing.TB, dir string) *virtual.System {
 	b.Helper()
 	card, err := pivcard.Open(pivcard.Options{Dir: dir, Keys: map[pivcard.Slot]pivcard.KeyType{
 		pivcard.SlotAuthentication: pivcard.P256, pivcard.SlotCardAuth: pivcard.P256,

@@ -267,14 +267,14 @@ func renew(dir string) (kept string, err error) {
 
 // report tells a person what went wrong, in English and Japanese.
 func report(stderr io.Writer, err error) {
-	if e, ok := errors.AsType[*token.Error](err); ok {
-		say(stderr, e)
-		if cause := e.Unwrap(); cause != nil {
-			_, _ = fmt.Fprintf(stderr, "  (%v)\n", cause)
-		}
-		return
+	e, ok := errors.AsType[*token.Error](err)
+	if !ok {
+		e = token.NewError(token.KindInternal).Because(err)
 	}
-	_, _ = fmt.Fprintf(stderr, "inkand: %v\n", err)
+	say(stderr, e)
+	if cause := e.Unwrap(); cause != nil {
+		_, _ = fmt.Fprintf(stderr, "  (%v)\n", cause)
+	}
 }
 
 // say prints the catalogue's words for an error.

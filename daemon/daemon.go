@@ -157,7 +157,7 @@ func runLocked(ctx context.Context, o Options) error {
 	defer closing(o.Logger, "readers", closeSystem)
 	pages, err := pinpage.Open(o.Config.PIN.Memory)
 	if err != nil {
-		return fmt.Errorf("locking memory for PINs: %w", err)
+		return token.NewError(token.KindPINMemoryUnavailable).Because(err)
 	}
 	promptGID, err := groupID(o.Config.PromptGroup)
 	if err != nil {
@@ -170,7 +170,7 @@ func runLocked(ctx context.Context, o Options) error {
 	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules, promptGID, o.Config.PIN.TrustedAgents), Logger: o.Logger})
 	wrong, err := pages.Wrong()
 	if err != nil {
-		return fmt.Errorf("locking memory for what was wrong: %w", err)
+		return token.NewError(token.KindPINMemoryUnavailable).Because(fmt.Errorf("for what was wrong: %w", err))
 	}
 	defer closing(o.Logger, "memory of wrong PINs", wrong.Close)
 	system, apps, closeModules, err := o.withModules(system, applications(profiles, box), profiles, rec.register)
@@ -210,7 +210,7 @@ func runLocked(ctx context.Context, o Options) error {
 		return err
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return fmt.Errorf("starting anew: %w", cause)
+		return token.NewError(token.KindReadersStuck).Because(cause)
 	}
 	return nil
 }

@@ -50,6 +50,8 @@ const (
 	KindPINExpired             Kind = "PIN_EXPIRED"
 	KindPINNotSet              Kind = "PIN_NOT_SET"
 	KindKeypadNeeded           Kind = "KEYPAD_NEEDED"
+	KindPINMemoryUnavailable   Kind = "PIN_MEMORY_UNAVAILABLE"
+	KindReadersStuck           Kind = "READERS_STUCK"
 	KindTriesLow               Kind = "TRIES_LOW"
 	KindNoCertificate          Kind = "NO_CERTIFICATE"
 	KindReaderFault            Kind = "READER_FAULT"

@@ -150,7 +150,7 @@ func (a *agent) take(ctx context.Context, asked Asked, r reply) (Answer, error) 
 	}
 	pin, err := a.pins.ReadFD(r.fd, r.length)
 	if err != nil {
-		return Answer{}, token.NewError(token.KindInternal).Because(fmt.Errorf("taking PIN from agent: %w", err))
+		return Answer{}, token.NewError(token.KindPINMemoryUnavailable).Because(fmt.Errorf("taking PIN from agent: %w", err))
 	}
 	answer.PIN = pin
 	return answer, nil

@@ -175,7 +175,7 @@ func New(config Config) *Server {
 // it does not exist or belongs to somebody else is not told.
 // KindPromptCancelled: the person said no. KindPINAgentLost: the agent went away
 // or broke the protocol. KindPromptTimeout: no answer in time. KindCallEnded: ctx ended.
-// KindInternal: the PIN came, but could not be taken into locked memory.
+// KindPINMemoryUnavailable: the PIN came, but could not be taken into locked memory.
 func (s *Server) Ask(ctx context.Context, r Request) (Answer, error) {
 	if ctx.Err() != nil {
 		return Answer{}, callEnded(ctx)

@@ -211,7 +211,7 @@ func TestWithoutALockedPageThereIsNoPIN(t *testing.T) {
 	agent := h.agent(1000, promptGID, false)
 	ask := h.ask(t.Context(), request())
 	agent.send(answer(agent.prompted().GetPromptId(), len(demoPIN)), memfd(t, demoPIN))
-	if e := ask.failure(token.KindInternal); !errors.Is(e, h.pages.refuse) {
+	if e := ask.failure(token.KindPINMemoryUnavailable); !errors.Is(e, h.pages.refuse) {
 		t.Errorf("error = %v, want the cause in it", e)
 	}
 }

@@ -294,6 +294,10 @@ const (
 	Reason_REASON_STATE_COPIED Reason = 5015
 	// inkand does not start with this environment variable. Metadata: name.
 	Reason_REASON_ENVIRONMENT_REFUSED Reason = 5020
+	// There is no memory in which a PIN may be kept. No try was spent.
+	Reason_REASON_PIN_MEMORY_UNAVAILABLE Reason = 5021
+	// inkand ends, to be started anew: too many calls to readers never returned.
+	Reason_REASON_READERS_STUCK Reason = 5022
 	// The vendor's PKCS#11 module crashed or talks nonsense. Metadata: module,
 	// detail.
 	Reason_REASON_MODULE_FAULT Reason = 5016
@@ -405,6 +409,8 @@ var (
 		5014: "REASON_SOCKET_NOT_USABLE",
 		5015: "REASON_STATE_COPIED",
 		5020: "REASON_ENVIRONMENT_REFUSED",
+		5021: "REASON_PIN_MEMORY_UNAVAILABLE",
+		5022: "REASON_READERS_STUCK",
 		5016: "REASON_MODULE_FAULT",
 		5017: "REASON_MODULE_UNAVAILABLE",
 		6001: "REASON_REVOCATION_UNKNOWN",
@@ -503,6 +509,8 @@ var (
 		"REASON_SOCKET_NOT_USABLE":         5014,
 		"REASON_STATE_COPIED":              5015,
 		"REASON_ENVIRONMENT_REFUSED":       5020,
+		"REASON_PIN_MEMORY_UNAVAILABLE":    5021,
+		"REASON_READERS_STUCK":             5022,
 		"REASON_MODULE_FAULT":              5016,
 		"REASON_MODULE_UNAVAILABLE":        5017,
 		"REASON_REVOCATION_UNKNOWN":        6001,
@@ -769,7 +777,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
 	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
 	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
-	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\x88\xd5\x03\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xe6\xe0\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
@@ -869,7 +877,9 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xc4\x03\xba\xeb\x18\xbf\x03\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。26Another inkand runs, or another program listens there.:H別のinkandまたは別のプログラムが待ち受けています。B\x01\x02\x12\xd1\x04\n" +
 	"\x18REASON_SOCKET_NOT_USABLE\x10\x96'\x1a\xb1\x04\xba\xeb\x18\xac\x04\b\t\x12+The socket {path} cannot be made: {detail}.\x1a\x80\x01Give another path (at most 107 bytes) with --socket and --pin-socket, in a directory that exists and that only you can write to.\"3ソケット {path} を作れません({detail})。*\x9b\x01--socket と --pin-socket で、自分だけが書き込める既存のディレクトリにある107バイト以内のパスを指定してください。2IThe folder is missing, belongs to somebody else, or the path is too long.:Wフォルダがない、別のユーザの所有、またはパスが長すぎます。B\x01\x02\x12\xe0\x05\n" +
 	"\x13REASON_STATE_COPIED\x10\x97'\x1a\xc5\x05\xba\xeb\x18\xc0\x05\b\x0f\x12nThe state directory was copied or restored: its counts may be old. Every card is held until a person confirms.\x1aaCompare the tries left with what you remember of each card, then run for each: inkan acknowledge.\"\x98\x01状態ディレクトリが複製または復元されたものです(記録が古い可能性があります)。全カードを保留にしました。*v各カードの残り回数を確かめてから、カードごとに inkan acknowledge を実行してください。2WThe PC was restored from a backup or cloned: tries spent since then are not known here.:zバックアップからの復元や複製で作られたPCです。その後に使われた回数が分かりません。B\x01\x02\x12\xb1\x05\n" +
-	"\x1aREASON_ENVIRONMENT_REFUSED\x10\x9c'\x1a\x8f\x05\xba\xeb\x18\x8a\x05\b\t\x12\\The environment variable {name} is set: PINs could be written out, so inkand does not start.\x1aJUnset it where inkand is started (the shell, or Environment= of its unit).\"\x8c\x01環境変数 {name} が設定されています。暗証番号が書き出されるおそれがあるため、inkandは起動しません。*\x80\x01inkandを起動する場所(シェル、またはユニットのEnvironment=)で、この変数を取り除いてください。2SThe variable makes a library write down what goes over a connection, PINs among it.:rこの変数があると、暗証番号を含む通信内容をライブラリが書き出してしまいます。B\x01\x02\x12\x9d\x05\n" +
+	"\x1aREASON_ENVIRONMENT_REFUSED\x10\x9c'\x1a\x8f\x05\xba\xeb\x18\x8a\x05\b\t\x12\\The environment variable {name} is set: PINs could be written out, so inkand does not start.\x1aJUnset it where inkand is started (the shell, or Environment= of its unit).\"\x8c\x01環境変数 {name} が設定されています。暗証番号が書き出されるおそれがあるため、inkandは起動しません。*\x80\x01inkandを起動する場所(シェル、またはユニットのEnvironment=)で、この変数を取り除いてください。2SThe variable makes a library write down what goes over a connection, PINs among it.:rこの変数があると、暗証番号を含む通信内容をライブラリが書き出してしまいます。B\x01\x02\x12\xa0\x06\n" +
+	"\x1dREASON_PIN_MEMORY_UNAVAILABLE\x10\x9d'\x1a\xfb\x05\xba\xeb\x18\xf6\x05\b\t\x12JThere is no locked memory for PINs. No PIN was taken and no try was spent.\x1a\x87\x01Raise the limit of locked memory where inkand is started (LimitMEMLOCK= of its unit, ulimit -l), or set pin.memory, and restart inkand.\"\x93\x01暗証番号のための保護されたメモリを確保できません。暗証番号は受け取らず、残り回数も減っていません。*\xb7\x01inkandの起動元でロックできるメモリの上限(ユニットの LimitMEMLOCK=、ulimit -l)を上げるか、pin.memory を設定し、inkandを再起動してください。2YThe limit of locked memory is used up, or the kernel has no secret memory (memfd_secret).:nロックできるメモリの上限に達しているか、カーネルに memfd_secret がありません。B\x01\x02\x12\xb8\x05\n" +
+	"\x14REASON_READERS_STUCK\x10\x9e'\x1a\x9c\x05\xba\xeb\x18\x97\x05\b\t\x12ZToo many commands to readers never came back. inkand ends, so that it can be started anew.\x1a_Plug the reader that hangs in again. If it happens again, try another reader or a newer driver.\"rリーダへの複数のコマンドが戻ってきません。起動し直すため、inkandを終了します。*\x96\x01応答しないリーダを接続し直してください。繰り返す場合は、別のリーダか新しいドライバを試してください。2HA reader or its driver hangs. Each such command costs a thread for good.:{リーダまたはドライバが停止しています。戻らないコマンドはスレッドを占有し続けます。B\x02\x01\x02\x12\x9d\x05\n" +
 	"\x13REASON_MODULE_FAULT\x10\x98'\x1a\x82\x05\xba\xeb\x18\xfd\x04\b\r\x12HPKCS#11 module {module} failed: {detail}. It is started again by itself.\x1aYTry again. If it happens again, look into inkand's log and tell the vendor of the module.\"]PKCS#11モジュール {module} が異常です({detail})。自動で起動し直します。*\x92\x01もう一度試してください。繰り返す場合は inkand のログを確認し、モジュールの提供元に連絡してください。2XA fault in the vendor's module. It runs in a process of its own, so that inkand goes on.:\x81\x01ベンダーのモジュールの不具合です。別のプロセスで動かしているため、inkandは動き続けます。B\x02\x03\x02\x12\xfb\x04\n" +
 	"\x19REASON_MODULE_UNAVAILABLE\x10\x99'\x1a\xda\x04\xba\xeb\x18\xd5\x04\b\t\x123PKCS#11 module {module} is not available: {detail}.\x1aUCheck path, environment and writable folders of the module in inkand's configuration.\"?PKCS#11モジュール {module} を使えません({detail})。*linkandの設定にあるモジュールのパス、環境変数、書込み先を確認してください。2\x80\x01The file is missing or not for this kind of PC, it needs something that its sandbox does not give, or it failed again and again.:\x8f\x01ファイルがない、このPC用でない、必要なものが許可されていない、または異常終了を繰り返しています。B\x01\x02\x12\xf4\x03\n" +
 	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xd3\x03\xba\xeb\x18\xce\x03\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。2KNo revocation list and no answer of the issuer is known that is new enough.:Q十分に新しい失効リストまたは発行元の応答がありません。B\x02\x01\x02\x12\x8e\x05\n" +
