@@ -69,10 +69,14 @@ func (b *Broker) Diagnose(ctx context.Context) []Step {
 
 // diagnoseCards goes from pcscd to the PIN.
 func (b *Broker) diagnoseCards(s Status) []Step {
-	if err := b.cfg.Cards.Service(); err != nil {
-		return append([]Step{failed(LayerPCSCD, "", err)}, notReached(LayerReader)...)
-	}
 	steps := []Step{{Layer: LayerPCSCD, Result: StepOK}}
+	if err := b.cfg.Cards.Service(); err != nil {
+		steps[0] = failed(LayerPCSCD, "", err)
+		if len(s.Readers) == 0 {
+			return append(steps, notReached(LayerReader)...)
+		}
+		steps[0].Result = StepWarning // these come from elsewhere: a PKCS#11 module
+	}
 	if len(s.Readers) == 0 {
 		steps = append(steps, failed(LayerReader, "", token.NewError(token.KindNoReader)))
 		return append(steps, notReached(LayerCard)...)
@@ -144,10 +148,11 @@ func (b *Broker) Service() *token.Error { return b.cfg.Cards.Service() }
 
 // Missing returns the lowest layer without which nothing can be signed.
 func (b *Broker) Missing(s Status) Layer {
-	if b.cfg.Cards.Service() != nil {
+	switch {
+	case len(s.Readers) > 0: // from pcscd or from a PKCS#11 module
+	case b.cfg.Cards.Service() != nil:
 		return LayerPCSCD
-	}
-	if len(s.Readers) == 0 {
+	default:
 		return LayerReader
 	}
 	missing := LayerCard

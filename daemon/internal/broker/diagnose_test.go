@@ -73,7 +73,11 @@ func TestDiagnosisGoesLayerByLayerFromBelow(t *testing.T) {
 		"no card":   {shelf{readers: []cardowner.Reader{{Name: "a"}, {Name: "b"}}}, "1:1 2:1 3:1:a 3:1:b 4:2:NO_CARD 5:4 6:4 7:4 8:4 9:1 10:1"},
 		"no reader": {shelf{}, "1:1 2:1 3:2:NO_READER 4:4 5:4 6:4 7:4 8:4 9:1 10:1"},
 		"no pcscd":  {shelf{service: problem(token.KindPCSCUnavailable)}, "1:1 2:2:PCSC_UNAVAILABLE 3:4 4:4 5:4 6:4 7:4 8:4 9:1 10:1"},
-		"shut out":  {shelf{service: problem(token.KindPCSCDenied)}, "1:1 2:2:PCSC_DENIED 3:4 4:4 5:4 6:4 7:4 8:4 9:1 10:1"},
+		"no pcscd, a module's slot": {
+			shelf{readers: []cardowner.Reader{{Name: "m"}}, service: problem(token.KindPCSCUnavailable)},
+			"1:1 2:3:PCSC_UNAVAILABLE 3:1:m 4:2:NO_CARD 5:4 6:4 7:4 8:4 9:1 10:1",
+		},
+		"shut out": {shelf{service: problem(token.KindPCSCDenied)}, "1:1 2:2:PCSC_DENIED 3:4 4:4 5:4 6:4 7:4 8:4 9:1 10:1"},
 	} {
 		if got := diagnosis(t, tt.shelf); got != tt.want {
 			t.Errorf("%s: %s\nwant %s", name, got, tt.want)
