@@ -38,6 +38,10 @@ func (s *Server) diagnose(ctx context.Context, trusted bool) []*inkanpb.Diagnose
 		if !trusted && step.Layer.AboutCards() {
 			out.En, out.Ja = "shown to signers, helpdesk, administrator and auditor", "署名者、ヘルプデスク、管理者、監査人だけに表示します"
 		}
+		if step.Layer == broker.LayerService && s.cfg.Service != nil {
+			out.En = "inkand " + s.cfg.Service().GetVersion()
+			out.Ja = out.En
+		}
 		steps = append(steps, out)
 	}
 	return steps
