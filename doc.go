@@ -21,6 +21,7 @@
 //	                        peer (who calls), requests (asked twice, done once),
 //	                        unixsock (safe sockets),
 //	                        blackbox (the last minutes, for support)
+//	daemon/internal/cardreport  what a card shows without a PIN, for its owner to send
 //	daemon/internal/store   SQLite behind the interfaces that the leaves declare
 //
 //	token                   the domain: Token, Key, PIN, Tries, Attempt, states

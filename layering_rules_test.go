@@ -83,6 +83,12 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./daemon/internal/blackbox", "./token"},
 	},
 	{
+		of:  []string{"./daemon/internal/cardreport/..."},
+		may: append([]string{"./daemon/internal/cardreport/...", "./pcsc", "./pcsc/apdu", "./token/p11", "./token/p11/frame"}, domain...),
+		why: "a report looks at cards while no inkand runs: it knows no part of one, and nothing that sends a PIN",
+		bad: [2]string{"./daemon/internal/cardreport", "./daemon/internal/broker"},
+	},
+	{
 		of:  []string{"./daemon/internal/store/..."},
 		may: slices.Concat([]string{"./daemon/internal/store/..."}, leafPaths(), domain),
 		why: "the store implements what the leaves declare and is asked by nobody else",

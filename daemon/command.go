@@ -46,6 +46,10 @@ const usage = `inkand owns the card readers of this PC and signs for programs.
   inkand journal renew --state DIR
       puts a new PIN-try journal in the place of one that is damaged or
       missing; every card then starts with three tries at most.
+  inkand card-report [--config FILE] [--module PATH]... [--reader NAME]
+                     [--serials] [--certificates]
+      writes down what readers, cards and PKCS#11 modules show without any
+      PIN: see docs/real-cards.md. No inkand may run meanwhile.
   inkand version
 
 Exit codes: 0 stopped in order, 64 command line, 65 journal or log damaged,
@@ -86,6 +90,8 @@ func command(ctx context.Context, version string, args []string, stdout, stderr 
 		return serveCommand(ctx, version, args[1:], stderr)
 	case "failpoints":
 		return failpointsCommand(stdout)
+	case "card-report":
+		return cardReportCommand(ctx, version, args[1:], stdout, stderr)
 	case "journal":
 		return journalCommand(args[1:], stdout, stderr)
 	case "version", "--version":
@@ -291,6 +297,9 @@ func say(stderr io.Writer, e *token.Error) {
 
 // exitCode is the table behind the usage text.
 func exitCode(err error) int {
+	if errors.Is(err, errRuns) {
+		return exitInUse
+	}
 	switch token.KindOf(err) {
 	case token.KindConfigInvalid, token.KindEnvironmentRefused:
 		return exitConfig

@@ -39,6 +39,7 @@ type child struct {
 	dead   error // why nothing can be asked any more, or nil
 	// unconfined says what of its cage this kernel does not have.
 	unconfined []string
+	info       frame.Info // of the module
 	lose       func(frame.Op) loss
 
 	mu     sync.Mutex // guards reaped

@@ -150,6 +150,7 @@ func (s *System) launch(ctx context.Context, m *Module) (*child, error) {
 		}
 		return nil, unavailable(m, detail)
 	}
+	c.info = *answer.Info
 	s.tellOnce(m, answer.Info, c.unconfined)
 	return c, nil
 }
