@@ -2,11 +2,12 @@
 // modules without any secret, for a person who has a card that nobody has tried
 // with Inkan yet.
 //
-// It guarantees that no command that could spend a try is sent (no VERIFY, not
-// even an empty one, no CHANGE REFERENCE DATA, no C_Login), that modules run in
-// processes of their own, and that serial numbers are shortened and certificates
-// left out unless asked for. A caller must see that no inkand runs, and has the
-// readers for itself.
+// It guarantees that it sends no command that could spend a try (no VERIFY, not
+// even an empty one, no CHANGE REFERENCE DATA) and calls no C_Login, that modules
+// run in processes of their own, and that serial numbers are shortened and
+// certificates left out unless asked for. What a module sends to its card by
+// itself it does not see: OpenSC's asks for the tries left. A caller must see that
+// no inkand runs, and has the readers for itself.
 package cardreport
 
 import (
