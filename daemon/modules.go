@@ -25,7 +25,7 @@ type PKCS11Config struct {
 	// user, and nobody else can write to it.
 	Module string `toml:"module"`
 	// Via says where its cards are: "pcsc" (the default) in the readers of PC/SC,
-	// "own" in readers of its own, as with network HSMs and SoftHSM.
+	// "own" in readers of its own, as with SoftHSM.
 	Via string `toml:"via"`
 	// Takes says which cards of PC/SC it gets: "unknown" (the default) those that
 	// inkand cannot use by itself, "all" those, too, that it could.
