@@ -36,11 +36,11 @@ const (
 
 // prepareFile checks the file without SQLite, which takes an empty one for a
 // new database, or makes it.
-func prepareFile(ctx context.Context, path string, readOnly bool) error {
+func prepareFile(ctx context.Context, path string, readOnly bool, l layout) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !readOnly:
-		return create(ctx, path)
+		return create(ctx, path, l)
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
@@ -50,7 +50,7 @@ func prepareFile(ctx context.Context, path string, readOnly bool) error {
 		// SQLite would play it back. This program makes none beside this name.
 		return damaged("there is a %s-journal, which this program never makes", fileName)
 	}
-	if err := checkHeader(path); err != nil {
+	if err := checkHeader(path, l); err != nil {
 		return err
 	}
 	if info.Size()%pageSize != 0 && !walInUse(path) {
@@ -79,7 +79,7 @@ func writable(names ...string) error {
 }
 
 // checkHeader reads the first bytes of the file (section 1.3).
-func checkHeader(path string) error {
+func checkHeader(path string, l layout) error {
 	header, err := readStart(path, headerSize)
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -90,7 +90,7 @@ func checkHeader(path string) error {
 	if string(header[:16]) != "SQLite format 3\x00" || binary.BigEndian.Uint32(header[68:]) != applicationID {
 		return damaged("%s does not begin like a database of this program", fileName)
 	}
-	return checkVersion(int64(binary.BigEndian.Uint32(header[60:])))
+	return l.check(int64(binary.BigEndian.Uint32(header[60:])))
 }
 
 // walInUse reports whether the write-ahead log may hold something: only then
@@ -112,12 +112,12 @@ func readStart(name string, n int) ([]byte, error) {
 	return content, err
 }
 
-// checkVersion refuses a schema that this program does not know.
-func checkVersion(version int64) error {
-	if version > schemaVersion {
-		return damaged("it was made by a newer inkand: its version is %d, this one knows %d", version, schemaVersion)
+// check refuses tables of a version that this program does not know.
+func (l layout) check(version int64) error {
+	if version > int64(l.version()) {
+		return damaged("it was made by a newer inkand: its version is %d, this one knows %d", version, l.version())
 	}
-	if version != schemaVersion {
+	if version < firstVersion {
 		return damaged("its version is %d: it was made before the first release, or never by inkand", version)
 	}
 	return nil
@@ -125,12 +125,17 @@ func checkVersion(version int64) error {
 
 // create makes a whole, empty database under another name and then renames
 // it, so that a crash leaves all of it or nothing.
-func create(ctx context.Context, path string) error {
+func create(ctx context.Context, path string, l layout) error {
 	for _, name := range []string{path + "-wal", path + "-journal"} {
 		if info, err := os.Lstat(name); err == nil && info.Size() > 0 {
 			return damaged("%s is missing, but its %s is there", fileName, filepath.Base(name))
 		}
 	}
+	return whole(path, func(draft string) error { return writeTables(ctx, draft, l) })
+}
+
+// whole makes a database under another name by fill and then gives it its own.
+func whole(path string, fill func(draft string) error) error {
 	draft := path + ".new"
 	for _, leftover := range []string{draft, draft + "-journal", draft + "-wal", draft + "-shm"} {
 		if err := os.Remove(leftover); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -144,7 +149,7 @@ func create(ctx context.Context, path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := writeSchema(ctx, draft); err != nil {
+	if err := fill(draft); err != nil {
 		return errors.Join(err, os.Remove(draft))
 	}
 	if err := os.Rename(draft, path); err != nil {
@@ -153,9 +158,9 @@ func create(ctx context.Context, path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// writeSchema fills an empty file. The mode is left to the last: changed to
+// writeTables fills an empty file. The mode is left to the last: changed to
 // WAL, the file is synced by SQLite and needs no log beside it once closed.
-func writeSchema(ctx context.Context, draft string) (err error) {
+func writeTables(ctx context.Context, draft string, l layout) (err error) {
 	db, err := sql.Open("sqlite", sourceName(draft, "rw", "synchronous(2)"))
 	if err != nil {
 		return fmt.Errorf("opening new database: %w", err)
@@ -165,7 +170,7 @@ func writeSchema(ctx context.Context, draft string) (err error) {
 	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA page_size = %d; PRAGMA application_id = %d", pageSize, applicationID)); err != nil {
 		return fmt.Errorf("making database: %w", err)
 	}
-	if _, err := db.ExecContext(ctx, fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT; PRAGMA journal_mode = wal", schema, schemaVersion)); err != nil {
+	if _, err := db.ExecContext(ctx, "BEGIN; "+l.script(l.version())+"COMMIT; PRAGMA journal_mode = wal"); err != nil {
 		return fmt.Errorf("making tables: %w", err)
 	}
 	return nil

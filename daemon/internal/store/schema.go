@@ -1,9 +1,43 @@
 package store
 
-// schemaVersion is PRAGMA user_version. A higher one is refused.
-const schemaVersion = 2
+import (
+	"fmt"
+	"strings"
+)
 
-// schema makes all tables. Nothing in the program deletes a row of any.
+// firstVersion is PRAGMA user_version of the oldest database that is brought
+// forward: what was made before is not of a release.
+const firstVersion = 2
+
+// layout is how the tables are made, step by step. The first step makes those
+// of [firstVersion] in an empty database, each other one those of the next
+// version from those of the one before. A new database takes all steps too, so
+// that it has the same tables as one that was brought forward.
+type layout []string
+
+// tables returns the layout of this program. To change a table, add a step
+// here and a test beside those of migrate_test.go; a step that was released is
+// never changed. The table audit keeps its columns: its rows are hashed.
+func tables() layout { return layout{schema} }
+
+// version is PRAGMA user_version of the tables that all steps make. A higher
+// one is refused.
+func (l layout) version() int { return firstVersion + len(l) - 1 }
+
+// upTo returns the steps that make the tables of a version.
+func (l layout) upTo(version int) layout { return l[:version-firstVersion+1] }
+
+// after returns the steps that bring tables of a version forward.
+func (l layout) after(version int) layout { return l[version-firstVersion+1:] }
+
+// script returns the steps as one piece of SQL that leaves a database of
+// the version given.
+func (l layout) script(version int) string {
+	return fmt.Sprintf("%s; PRAGMA user_version = %d;", strings.Join(l, ";"), version)
+}
+
+// schema makes the tables of the first release. Nothing in the program deletes
+// a row of any.
 //
 // audit: hash chains a row to the one before (package audit). Each index costs
 // one page more in each append, so there is only the one that keeps a user

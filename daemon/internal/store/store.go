@@ -2,14 +2,17 @@
 // file inkan.db in the state directory.
 //
 // It guarantees that a row is durable when a write returns, that a damaged
-// database is refused and left byte for byte as it was, and that a row of the
-// register which does not fit the hash of its content is never returned. It
-// does not check the chain of the log: package audit does.
+// database is refused and left byte for byte as it was, that one of an older
+// release is brought forward whole or not at all and with a copy of what it
+// was, and that a row of the register which does not fit the hash of its
+// content is never returned. It does not check the chain of the log: package
+// audit does.
 //
 // A caller holds the lock on the state directory before [Open], makes that
 // directory (nobody else may write to it), checks what it read before the first
-// write, and calls [Store.Close] last. Until the first write the database is
-// only read: if the log turns out to be damaged, the files stay as they are.
+// write, and calls [Store.Close] last. Until the first write a database of this
+// release is only read: if the log turns out to be damaged, the files stay as
+// they are.
 package store
 
 import (
@@ -51,8 +54,8 @@ type Store struct {
 // the broker's own look-ups.
 const readConnections = 2
 
-// Open opens the database, and makes it if the state directory has none. It
-// returns a [*token.Error]:
+// Open opens the database, makes it if the state directory has none, and brings
+// it forward if an older release made it. It returns a [*token.Error]:
 //
 //   - DATABASE_DAMAGED if the file is not a whole database of this program, or
 //     was made by a newer one; it is left as it is;
@@ -64,19 +67,28 @@ const readConnections = 2
 // (https://sqlite.org/howtocorrupt.html section 2.2).
 func Open(ctx context.Context, c Config) (*Store, error) {
 	path := filepath.Join(c.Dir, fileName)
-	s, err := open(ctx, path, c.ReadOnly)
+	s, err := open(ctx, path, c.ReadOnly, tables())
 	if err != nil {
 		return nil, asOpenError(path, err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, path string, readOnly bool) (*Store, error) {
-	if err := prepareFile(ctx, path, readOnly); err != nil {
+func open(ctx context.Context, path string, readOnly bool, l layout) (*Store, error) {
+	if err := prepareFile(ctx, path, readOnly, l); err != nil {
 		return nil, err
 	}
-	if err := inspect(ctx, path); err != nil {
+	version, err := inspect(ctx, path, l)
+	if err != nil {
 		return nil, err
+	}
+	if version < l.version() {
+		if readOnly {
+			return nil, notWritable(path, fmt.Sprintf("an older inkand made the database (version %d); the service brings it forward when it starts", version))
+		}
+		if err := migrate(ctx, path, version, l); err != nil {
+			return nil, fmt.Errorf("bringing the database forward: %w", err)
+		}
 	}
 	s := &Store{path: path, readOnly: readOnly}
 	if err := s.connect(ctx); err != nil {
