@@ -54,7 +54,7 @@ func sentinels() map[string]error {
 		"JOURNAL_UNAVAILABLE": client.ErrJournalUnavailable, "JOURNAL_DAMAGED": client.ErrJournalDamaged,
 		"STATE_IN_USE": client.ErrStateInUse, "STATE_NOT_WRITABLE": client.ErrStateNotWritable,
 		"CONFIG_INVALID": client.ErrConfigInvalid, "SHUTTING_DOWN": client.ErrShuttingDown, "INTERNAL": client.ErrInternal,
-		"DATABASE_DAMAGED": client.ErrDatabaseDamaged, "SERVICE_UNREACHABLE": client.ErrServiceUnreachable,
+		"DATABASE_DAMAGED": client.ErrDatabaseDamaged, "DATABASE_NEWER": client.ErrDatabaseNewer, "SERVICE_UNREACHABLE": client.ErrServiceUnreachable,
 		"OUTCOME_UNKNOWN": client.ErrOutcomeUnknown, "REQUEST_ID_REUSED": client.ErrRequestIDReused,
 		"REQUEST_NOT_KNOWN": client.ErrRequestNotKnown, "REQUEST_IDS_USED_UP": client.ErrRequestIDsUsedUp,
 		"CALL_ENDED": client.ErrCallEnded, "SOCKET_IN_USE": client.ErrSocketInUse, "SOCKET_NOT_USABLE": client.ErrSocketNotUsable,

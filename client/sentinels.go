@@ -84,6 +84,7 @@ var (
 	ErrShuttingDown           error = reasonError(inkanpb.Reason_REASON_SHUTTING_DOWN)
 	ErrInternal               error = reasonError(inkanpb.Reason_REASON_INTERNAL)
 	ErrDatabaseDamaged        error = reasonError(inkanpb.Reason_REASON_DATABASE_DAMAGED)
+	ErrDatabaseNewer          error = reasonError(inkanpb.Reason_REASON_DATABASE_NEWER)
 	ErrServiceUnreachable     error = reasonError(inkanpb.Reason_REASON_SERVICE_UNREACHABLE)
 	ErrPINKnownWrong          error = reasonError(inkanpb.Reason_REASON_PIN_KNOWN_WRONG)
 	ErrCardHeld               error = reasonError(inkanpb.Reason_REASON_CARD_HELD)

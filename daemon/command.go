@@ -26,7 +26,7 @@ import (
 const (
 	exitOK       = 0
 	exitUsage    = 64 // wrong command line
-	exitDamaged  = 65 // journal or log do not hold together
+	exitDamaged  = 65 // journal or log do not hold together, or a newer inkand made them
 	exitInternal = 70 // anything else
 	exitNoState  = 73 // the state directory or a socket cannot be used
 	exitInUse    = 75 // another inkand runs
@@ -307,7 +307,7 @@ func exitCode(err error) int {
 		return exitInUse
 	case token.KindStateNotWritable, token.KindSocketInUse, token.KindSocketNotUsable:
 		return exitNoState
-	case token.KindJournalDamaged, token.KindDatabaseDamaged:
+	case token.KindJournalDamaged, token.KindDatabaseDamaged, token.KindDatabaseNewer:
 		return exitDamaged
 	default:
 		return exitInternal

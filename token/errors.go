@@ -83,6 +83,7 @@ const (
 	KindShuttingDown           Kind = "SHUTTING_DOWN"
 	KindInternal               Kind = "INTERNAL"
 	KindDatabaseDamaged        Kind = "DATABASE_DAMAGED"
+	KindDatabaseNewer          Kind = "DATABASE_NEWER"
 	KindServiceUnreachable     Kind = "SERVICE_UNREACHABLE"
 	KindCallEnded              Kind = "CALL_ENDED"
 	KindSocketNotUsable        Kind = "SOCKET_NOT_USABLE"

@@ -119,7 +119,7 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:
 		return exitRefused
 	case inkanpb.Reason_REASON_AUDIT_UNAVAILABLE, inkanpb.Reason_REASON_JOURNAL_UNAVAILABLE,
-		inkanpb.Reason_REASON_JOURNAL_DAMAGED, inkanpb.Reason_REASON_DATABASE_DAMAGED:
+		inkanpb.Reason_REASON_JOURNAL_DAMAGED, inkanpb.Reason_REASON_DATABASE_DAMAGED, inkanpb.Reason_REASON_DATABASE_NEWER:
 		return exitLog
 	case inkanpb.Reason_REASON_SHUTTING_DOWN, inkanpb.Reason_REASON_SERVICE_UNREACHABLE:
 		return exitUnreachable

@@ -92,7 +92,6 @@ func TestADamagedDatabaseIsRefusedAndLeftAsItIs(t *testing.T) {
 		"garbage at its beginning": {edit(closed, patch(0, "garbage")), "does not begin"},
 		"all garbage":              {edit(closed, func(db string) string { return strings.Repeat("x", len(db)) }), "does not begin"},
 		"another program's":        {edit(closed, patch(68, "\x00\x00\x00\x01")), "does not begin"},
-		"made by a newer inkand":   {edit(closed, patch(60, "\x00\x00\x00\x03")), "newer inkand"},
 		"of version 0":             {edit(closed, patch(60, "\x00\x00\x00\x00")), "never by inkand"},
 		"made before any release":  {edit(closed, patch(60, "\x00\x00\x00\x01")), "first release"},
 		"a page of zeros":          {edit(closed, patch(pageSize, strings.Repeat("\x00", pageSize))), ""},
@@ -113,6 +112,20 @@ func TestADamagedDatabaseIsRefusedAndLeftAsItIs(t *testing.T) {
 				t.Error("a file was changed, made or removed")
 			}
 		})
+	}
+}
+
+func TestADatabaseOfANewerProgramIsRefusedAndLeftAsItIs(t *testing.T) {
+	closed, _ := images(t)
+	db := closed[fileName]
+	closed[fileName] = db[:60] + "\x00\x00\x00\x03" + db[64:]
+	dir := restore(t, closed)
+	_, err := Open(t.Context(), Config{Dir: dir})
+	if e := asToken(err); e == nil || e.Kind != token.KindDatabaseNewer || e.Meta["detail"] != "its version is 3, this one knows 2" {
+		t.Errorf("Open() = %v, want DATABASE_NEWER with both versions", err)
+	}
+	if after := snapshot(t, dir); !cmp.Equal(closed, withoutEmpty(after)) {
+		t.Error("a file was changed, made or removed")
 	}
 }
 

@@ -115,7 +115,8 @@ func readStart(name string, n int) ([]byte, error) {
 // check refuses tables of a version that this program does not know.
 func (l layout) check(version int64) error {
 	if version > int64(l.version()) {
-		return damaged("it was made by a newer inkand: its version is %d, this one knows %d", version, l.version())
+		return token.Errorf(token.KindDatabaseNewer, "its version is %d, this one knows %d", version, l.version()).
+			InJapanese(fmt.Sprintf("データベースの版は%d、このinkandが扱えるのは%dまで", version, l.version()))
 	}
 	if version < firstVersion {
 		return damaged("its version is %d: it was made before the first release, or never by inkand", version)

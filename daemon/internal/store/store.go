@@ -57,8 +57,9 @@ const readConnections = 2
 // Open opens the database, makes it if the state directory has none, and brings
 // it forward if an older release made it. It returns a [*token.Error]:
 //
-//   - DATABASE_DAMAGED if the file is not a whole database of this program, or
-//     was made by a newer one; it is left as it is;
+//   - DATABASE_DAMAGED if the file is not a whole database of this program; it
+//     is left as it is;
+//   - DATABASE_NEWER if a newer one made it; it is left as it is;
 //   - STATE_NOT_WRITABLE (metadata path, detail) if the directory or the file
 //     cannot be used, or the disk is full.
 //

@@ -282,6 +282,8 @@ const (
 	Reason_REASON_INTERNAL Reason = 5009
 	// The database does not hold together.
 	Reason_REASON_DATABASE_DAMAGED Reason = 5010
+	// The database was made by a newer inkand.
+	Reason_REASON_DATABASE_NEWER Reason = 5030
 	// The client could not reach the service.
 	Reason_REASON_SERVICE_UNREACHABLE Reason = 5011
 	// The caller gave up, or its deadline passed.
@@ -403,6 +405,7 @@ var (
 		5008: "REASON_SHUTTING_DOWN",
 		5009: "REASON_INTERNAL",
 		5010: "REASON_DATABASE_DAMAGED",
+		5030: "REASON_DATABASE_NEWER",
 		5011: "REASON_SERVICE_UNREACHABLE",
 		5012: "REASON_CALL_ENDED",
 		5013: "REASON_SOCKET_IN_USE",
@@ -503,6 +506,7 @@ var (
 		"REASON_SHUTTING_DOWN":             5008,
 		"REASON_INTERNAL":                  5009,
 		"REASON_DATABASE_DAMAGED":          5010,
+		"REASON_DATABASE_NEWER":            5030,
 		"REASON_SERVICE_UNREACHABLE":       5011,
 		"REASON_CALL_ENDED":                5012,
 		"REASON_SOCKET_IN_USE":             5013,
@@ -777,7 +781,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
 	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
 	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
-	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xe6\xe0\x03\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xf9\xe5\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
@@ -871,7 +875,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14REASON_SHUTTING_DOWN\x10\x90'\x1a\x97\x03\xba\xeb\x18\x92\x03\b\n" +
 	"\x12@The service is stopping. Nothing was begun and no try was spent.\x1a\x1aTry again when it is back.\"iサービスは停止処理中です。何も行っておらず、残り回数も減っていません。*3再開後にもう一度操作してください。2Finkand is being stopped, restarted or updated, or the PC is shut down.:D停止、再起動、更新、またはPCの終了の途中です。B\x02\x01\x02\x12\xcc\x02\n" +
 	"\x0fREASON_INTERNAL\x10\x91'\x1a\xb5\x02\xba\xeb\x18\xb0\x02\b\r\x12#Something went wrong inside inkand.\x1a?Report the code and the time; inkand's own log holds the cause.\"0inkandの内部でエラーが起きました。*cコードと時刻を添えて連絡してください。原因はinkandのログにあります。2\x0fA bug in Inkan.:\x1aInkanの不具合です。B\x02\x05\x02\x12\x8d\x05\n" +
-	"\x17REASON_DATABASE_DAMAGED\x10\x92'\x1a\xee\x04\xba\xeb\x18\xe9\x04\b\x0f\x12_The log database is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1aQKeep a copy of the state directory and restore it, whole, from the newest backup.\"|記録データベースが壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*r状態ディレクトリの写しを取り、最新のバックアップから全体を復元してください。2MA broken disk, a restored part of a backup, or somebody who changed the file.:lディスクの故障、バックアップの一部だけの復元、ファイルの書換えなどです。B\x02\x02\x05\x12\x99\x04\n" +
+	"\x17REASON_DATABASE_DAMAGED\x10\x92'\x1a\xee\x04\xba\xeb\x18\xe9\x04\b\x0f\x12_The log database is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1aQKeep a copy of the state directory and restore it, whole, from the newest backup.\"|記録データベースが壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*r状態ディレクトリの写しを取り、最新のバックアップから全体を復元してください。2MA broken disk, a restored part of a backup, or somebody who changed the file.:lディスクの故障、バックアップの一部だけの復元、ファイルの書換えなどです。B\x02\x02\x05\x12\x90\x05\n" +
+	"\x15REASON_DATABASE_NEWER\x10\xa6'\x1a\xf3\x04\xba\xeb\x18\xee\x04\b\t\x12uThe log database was made by a newer inkand ({detail}). It was left as it is, and this inkand does not start with it.\x1a*Install the newer version of inkand again.\"\xa0\x01記録データベースは、より新しいinkandで作られています({detail})。ファイルはそのまま残し、このinkandは起動しません。*K新しい版のinkandをもう一度インストールしてください。2ainkand was replaced by an older version, or the state directory comes from a PC with a newer one.:qinkandを古い版に戻したか、新しい版のPCの状態ディレクトリを持ってきた場合です。B\x01\x02\x12\x99\x04\n" +
 	"\x1aREASON_SERVICE_UNREACHABLE\x10\x93'\x1a\xf7\x03\xba\xeb\x18\xf2\x03\b\x0e\x12-inkand cannot be reached at {path}: {detail}.\x1aJCheck that inkand runs and that --socket or INKAN_SOCKET names its socket.\"3inkandに接続できません({path}: {detail})。*hinkandが動いているか、--socket または INKAN_SOCKET が正しいか確認してください。2Vinkand is not installed, not running or just restarting, or the socket is another one.:xinkandが導入されていない、動いていない、再起動中、またはソケットの指定が違います。B\x02\x01\x02\x12\x94\x05\n" +
 	"\x11REASON_CALL_ENDED\x10\x94'\x1a\xfb\x04\xba\xeb\x18\xf6\x04\b\x01\x12cThe call was ended by the program before it was done. A PIN already sent to the card stays counted.\x1a3Look at the status and the log before trying again.\"\x91\x01処理が終わる前にプログラムが呼び出しを打ち切りました。カードに送った暗証番号は1回として数えます。*N状態と記録を確認してから、もう一度操作してください。2bSomebody pressed Ctrl-C, or the deadline of the program was shorter than a person needs for a PIN.:\x8b\x01Ctrl-C が押されたか、プログラムの制限時間が暗証番号の入力に必要な時間より短く設定されています。B\x02\x01\x04\x12\xe0\x03\n" +
 	"\x14REASON_SOCKET_IN_USE\x10\x95'\x1a\xc4\x03\xba\xeb\x18\xbf\x03\b\t\x12IThe socket {path} belongs to another running program. It was not touched.\x1a(Stop that program, or give another path.\"kソケット {path} は動作中の別のプログラムが使っています。変更していません。*Tそのプログラムを停止するか、別のパスを指定してください。26Another inkand runs, or another program listens there.:H別のinkandまたは別のプログラムが待ち受けています。B\x01\x02\x12\xd1\x04\n" +
