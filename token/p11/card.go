@@ -76,6 +76,10 @@ func (c *Card) closeSession(ctx context.Context) error {
 		return nil
 	}
 	c.open = false
+	ctx, cancel := context.WithTimeout(ctx, endTime)
+	defer cancel()
+	ctx, stop := c.system.patient(ctx, c.module)
+	defer stop()
 	answer, err := c.child.call(ctx, frame.Request{Op: frame.OpClose})
 	if err == nil && answer.RV == ckrOK && answer.Error == "" {
 		c.system.worked(c.module)

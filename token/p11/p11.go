@@ -161,7 +161,7 @@ func (t *Token) open(ctx context.Context) error {
 		return err
 	}
 	answer, err := t.card.ask(ctx, frame.Request{Op: frame.OpOpen, Slot: slot})
-	if err != nil {
+	if err != nil || answer.RV != ckrOK || answer.Error != "" {
 		return t.fault("opening a session", answer, err)
 	}
 	if answer.Token == nil {
@@ -211,8 +211,10 @@ const Application = "PKCS#11"
 // ref is what a token says of itself: manufacturer, model and serial number,
 // which together are the same for the same token only (PKCS#11 v3.1 section
 // 3.2).
-func (t *Token) ref() string {
-	return strings.Join([]string{t.info.Manufacturer, t.info.Model, t.info.Serial}, "/")
+func (t *Token) ref() string { return refOf(t.info) }
+
+func refOf(t *frame.TokenInfo) string {
+	return strings.Join([]string{t.Manufacturer, t.Model, t.Serial}, "/")
 }
 
 // isSoftware reports a token that is known to be a file.
@@ -262,6 +264,9 @@ func (t *Token) ask(ctx context.Context, req frame.Request, secrets ...*token.PI
 		t.id = "" // nothing more before it is identified again
 	}
 	if answer.Token != nil {
+		if refOf(answer.Token) != t.ref() {
+			t.id = "" // it is another one now
+		}
 		t.info = answer.Token
 	}
 	return answer, err

@@ -80,6 +80,26 @@ func (o outcome) good() bool {
 	return o.before == nil && o.verdict.Kind == token.VerdictOK && o.sign == nil && o.signature == nil && o.reset == nil
 }
 
+// came says how far a use came, and what people are told: "" and "" for a
+// signature.
+func (o outcome) came() (where string, kind token.Kind) {
+	switch {
+	case o.before != nil:
+		return "before", token.KindOf(o.before)
+	case o.verdict.Kind == token.VerdictNone:
+		return "PIN", token.KindOf(o.verdict.Cause)
+	case o.verdict.Kind != token.VerdictOK:
+		return "PIN", token.KindPINWrong
+	case o.sign != nil:
+		return "sign", token.KindOf(o.sign)
+	case o.signature != nil:
+		return "check", token.KindOf(o.signature)
+	case o.reset != nil:
+		return "reset", token.KindOf(o.reset)
+	}
+	return "", ""
+}
+
 // use makes one signature with this PIN, from reset to reset. What fails is not
 // tried again; after a failure the connection is given up.
 func (p *place) use(t *testing.T, pin string) (o outcome) {
@@ -99,7 +119,8 @@ func (p *place) use(t *testing.T, pin string) (o outcome) {
 	}
 	attempt := token.NewAttempt(identity.Card, token.SecretPIN, 1)
 	if o.verdict, err = tok.Verify(ctx, tokentest.PIN(t, []byte(pin)), attempt); err != nil {
-		t.Fatalf("Verify: %v", err)
+		o.before = err
+		return o
 	}
 	if o.verdict.Kind == token.VerdictOK {
 		digest := sha256.Sum256([]byte("入札書"))
