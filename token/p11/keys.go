@@ -37,10 +37,14 @@ func (t *Token) Keys(ctx context.Context) ([]token.Key, error) {
 	if err != nil || answer.RV != ckrOK || answer.Error != "" {
 		return nil, t.fault("reading certificates", answer, err)
 	}
-	var keys []token.Key
+	return t.keysOf(answer.Objects), nil
+}
+
+// keysOf returns the keys that objects tell of, each once, by their places.
+func (t *Token) keysOf(objects []frame.Object) (keys []token.Key) {
 	seen := map[token.KeyID]bool{}
-	for _, found := range candidates(answer.Objects) {
-		key, err := t.key(found, answer.Objects)
+	for _, found := range candidates(objects) {
+		key, err := t.key(found, objects)
 		if err != nil || seen[key.ID] {
 			continue
 		}
@@ -48,7 +52,7 @@ func (t *Token) Keys(ctx context.Context) ([]token.Key, error) {
 		keys = append(keys, key)
 	}
 	slices.SortStableFunc(keys, func(a, b token.Key) int { return cmp.Compare(a.Slot, b.Slot) })
-	return keys, nil
+	return keys
 }
 
 // candidate is a public key of which there may be a private one.
