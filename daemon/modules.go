@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,10 +101,13 @@ func library(path string) (string, error) {
 
 // checkCage checks what the module is let do.
 func (m PKCS11Config) checkCage() error {
-	for name := range m.Environment {
-		upper := strings.ToUpper(name)
-		if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) || strings.HasPrefix(upper, "LD_") || strings.HasPrefix(upper, "OPENSC_") || strings.HasPrefix(upper, "GO") {
+	for name, value := range m.Environment {
+		refused := slices.ContainsFunc(refusedVariables(), func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
+		if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) || refused {
 			return invalid("environment: %q is no name of a variable that a module may have", name)
+		}
+		if strings.ContainsRune(value, 0) {
+			return invalid("environment: the value of %s holds a NUL", name)
 		}
 	}
 	for _, folder := range m.Writable {
@@ -113,6 +117,10 @@ func (m PKCS11Config) checkCage() error {
 	}
 	return nil
 }
+
+// refusedVariables are how names begin of what puts other code into the process,
+// has libraries write secrets out, or is set by us.
+func refusedVariables() []string { return []string{"LD_", "LIBPCSCLITE_", "OPENSC_", "GO"} }
 
 // modules returns the modules as token/p11 wants them.
 func (c Config) modules() (all []*p11.Module, err error) {

@@ -87,7 +87,7 @@ func TestKeysAreWhatTheirPublicKeysSay(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		objects []frame.Object
-		without uint // flags of the token
+		without uint     // flags of the token
 		want    []string // slot, label, and what it is for
 	}{
 		{"a certificate and its keys", []frame.Object{leaf, k.rsaObject(classPublicKey, 1), k.rsaObject(classPrivateKey, 1)}, 0, []string{"01 leaf once"}},
