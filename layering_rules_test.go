@@ -7,7 +7,7 @@ import "slices"
 // change a row here and say why in docs/decisions.
 
 // leaves are the parts of the daemon that do not know each other.
-var leaves = []string{"audit", "certstatus", "peer", "pinguard", "policy", "prompt", "register", "requests", "sdunit", "unixsock"}
+var leaves = []string{"audit", "certstatus", "logind", "peer", "pinguard", "policy", "prompt", "register", "requests", "sdunit", "unixsock"}
 
 // domain is what everything in the daemon may speak: the words, and the page
 // a PIN lives in.
@@ -241,9 +241,17 @@ var bans = []ban{
 	{
 		of:    []string{"..."},
 		not:   []string{"./client/tray/..."},
-		never: []string{"fyne.io/...", "github.com/godbus/dbus/..."},
+		never: []string{"fyne.io/..."},
 		why:   "the desktop belongs to the tray",
 		bad:   [2]string{"./client/cli", "fyne.io/systray"},
+	},
+	{
+		of:    []string{"..."},
+		not:   []string{"./client/tray/...", "./daemon/internal/logind/..."},
+		never: []string{"github.com/godbus/dbus/..."},
+		tests: true,
+		why:   "the bus is for the tray and for asking logind",
+		bad:   [2]string{"./daemon", "github.com/godbus/dbus/v5"},
 	},
 	{
 		of:    []string{"..."},

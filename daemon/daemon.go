@@ -23,6 +23,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/blackbox"
 	"github.com/inkan-project/inkan/daemon/internal/broker"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/logind"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/policy"
@@ -159,15 +160,16 @@ func runLocked(ctx context.Context, o Options) error {
 	if err != nil {
 		return token.NewError(token.KindPINMemoryUnavailable).Because(err)
 	}
-	promptGID, err := groupID(o.Config.PromptGroup)
-	if err != nil {
-		return err
-	}
 	rules, err := o.policy()
 	if err != nil {
 		return err
 	}
-	pins := prompt.New(prompt.Config{PINs: pages, PromptGID: promptGID, Identify: identifyAgent(rules, promptGID, o.Config.PIN.TrustedAgents), Logger: o.Logger})
+	var cards *cardowner.Owner
+	login := o.login(func() *cardowner.Owner { return cards })
+	pins, err := o.prompts(pages, rules, login)
+	if err != nil {
+		return err
+	}
 	wrong, err := pages.Wrong()
 	if err != nil {
 		return token.NewError(token.KindPINMemoryUnavailable).Because(fmt.Errorf("for what was wrong: %w", err))
@@ -179,7 +181,7 @@ func runLocked(ctx context.Context, o Options) error {
 	}
 	defer closing(o.Logger, "PKCS#11 modules", closeModules)
 	var b *broker.Broker
-	cards := cardowner.New(cardowner.Config{
+	cards = cardowner.New(cardowner.Config{
 		System: system, Applications: apps,
 		Idle: time.Duration(o.Config.Card.Idle), Hold: o.Config.Card.Hold == "always", Retry: retryTime, CommandTimeout: time.Duration(o.Config.Card.CommandTimeout),
 		Logger: o.Logger, Admit: o.admit, Met: rec.register.Seen, Uptime: func() time.Duration { return o.Boot().Since },
@@ -203,7 +205,7 @@ func runLocked(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)
 	}
-	if err := serve(ctx, o, server, pins, cards); err != nil {
+	if err := serve(ctx, o, server, pins, cards, login); err != nil {
 		return err
 	}
 	if err := b.Stopped(); err != nil {
@@ -217,7 +219,7 @@ func runLocked(ctx context.Context, o Options) error {
 
 // serve binds the sockets and runs all parts until ctx ends. Calls end first,
 // then agents and cards.
-func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Server, cards *cardowner.Owner) error {
+func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Server, cards *cardowner.Owner, login *logind.Conn) error {
 	calls, err := unixsock.Listen("unix", o.Config.Socket, 0o666)
 	if err != nil {
 		return err
@@ -233,6 +235,7 @@ func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Serv
 	defer stop()
 	group, failed := errgroup.WithContext(parts)
 	group.Go(func() error { return cards.Run(failed) })
+	group.Go(func() error { return login.Run(failed) })
 	group.Go(func() error { return pins.Serve(failed, agents) })
 	group.Go(func() error { return server.Serve(calls) })
 	group.Go(func() error {

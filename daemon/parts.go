@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os/user"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/blackbox"
 	"github.com/inkan-project/inkan/daemon/internal/cardowner"
+	"github.com/inkan-project/inkan/daemon/internal/logind"
 	"github.com/inkan-project/inkan/daemon/internal/peer"
 	"github.com/inkan-project/inkan/daemon/internal/policy"
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
@@ -84,6 +86,18 @@ func applications(profiles *cardprofile.Set, box *blackbox.Recorder) []cardowner
 	}}
 }
 
+// prompts returns where PIN agents connect.
+func (o Options) prompts(pages prompt.PINReader, rules *policy.Policy, login *logind.Conn) (*prompt.Server, error) {
+	gid, err := groupID(o.Config.PromptGroup)
+	if err != nil {
+		return nil, err
+	}
+	return prompt.New(prompt.Config{
+		PINs: pages, PromptGID: gid, Identify: identifyAgent(rules, gid, o.Config.PIN.TrustedAgents),
+		Place: agentPlace(login), Logger: o.Logger,
+	}), nil
+}
+
 // identifyAgent says who connected to the PIN socket, and refuses those for
 // whom no prompt can ever come: they must not take the places of others.
 func identifyAgent(rules *policy.Policy, promptGID *uint32, trusted []string) func(*net.UnixConn) (prompt.Peer, error) {
@@ -105,6 +119,21 @@ func identifyAgent(rules *policy.Policy, promptGID *uint32, trusted []string) fu
 			UID: c.UID, GID: c.GID, PID: c.PID, Alive: c.Alive, Close: c.Close,
 			Trusted: isTrusted(c, trusted),
 		}, nil
+	}
+}
+
+// login returns what hears of sleep. Nothing is called before it runs.
+func (o Options) login(cards func() *cardowner.Owner) *logind.Conn {
+	return logind.New(logind.Config{
+		Sleep: func(ctx context.Context) { cards().Sleep(ctx) }, Wake: func() { cards().Wake() }, Logger: o.Logger,
+	})
+}
+
+// agentPlace says where the user of an agent would see its prompt.
+func agentPlace(login *logind.Conn) func(context.Context, uint32, int32) prompt.Place {
+	places := map[logind.Place]prompt.Place{logind.PlaceSeat: prompt.PlaceSeat, logind.PlaceElsewhere: prompt.PlaceElsewhere}
+	return func(ctx context.Context, uid uint32, pid int32) prompt.Place {
+		return places[login.Place(ctx, uid, pid)]
 	}
 }
 

@@ -111,6 +111,7 @@ type Owner struct {
 	changes uint64                  // so far
 	changed chan struct{}           // closed at the next change
 	started bool                    // the readers were looked at once
+	awake   chan struct{}           // closed when the PC wakes; nil while it does not sleep
 	closed  bool
 }
 

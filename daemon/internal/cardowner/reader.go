@@ -20,8 +20,9 @@ type reader struct {
 	stop  context.CancelFunc
 	state chan pcsc.ReaderState // the newest state not yet seen, at most one
 	jobs  chan job
-	done  chan struct{}    // closed when run has returned
-	told  pcsc.ReaderState // the newest state handed over; guarded by the owner's mu
+	sleep chan chan struct{} // closed once the card was let go; at most one
+	done  chan struct{}      // closed when run has returned
+	told  pcsc.ReaderState   // the newest state handed over; guarded by the owner's mu
 
 	now     pcsc.ReaderState
 	met     bool          // now's card was probed
@@ -51,7 +52,7 @@ type job struct {
 func newReader(o *Owner, name string) *reader {
 	r := &reader{
 		owner: o, name: name,
-		state: make(chan pcsc.ReaderState, 1), jobs: make(chan job), done: make(chan struct{}),
+		state: make(chan pcsc.ReaderState, 1), jobs: make(chan job), sleep: make(chan chan struct{}, 1), done: make(chan struct{}),
 		idle: time.NewTimer(0), retry: time.NewTimer(0),
 		logger: o.cfg.Logger.With("reader", name),
 	}
@@ -94,6 +95,8 @@ func (r *reader) run(ctx context.Context) {
 			return
 		case s := <-r.state:
 			r.update(s)
+		case let := <-r.sleep:
+			r.doze(ctx, let)
 		case j := <-r.jobs:
 			r.catchUp()
 			j.result <- r.serve(j)

@@ -127,6 +127,17 @@ type Peer struct {
 	Close   func()       // called once, when the connection has ended
 }
 
+// Place is where an agent's user would see a prompt.
+type Place uint8
+
+// Places. The zero value is that nobody knows: there is no logind, or it did
+// not answer.
+const (
+	PlaceUnknown   Place = 0
+	PlaceSeat      Place = 1 // at a seat, in front of all other sessions
+	PlaceElsewhere Place = 2
+)
+
 // Config is what a Server needs.
 type Config struct {
 	PINs PINReader
@@ -135,7 +146,10 @@ type Config struct {
 	PromptGID *uint32
 	// Identify says who connected; an error refuses the connection.
 	Identify func(*net.UnixConn) (Peer, error)
-	Logger   *slog.Logger // nil: no log
+	// Place says where the user of a process would see a prompt; nil = nobody
+	// knows. It ends with ctx.
+	Place  func(ctx context.Context, uid uint32, pid int32) Place
+	Logger *slog.Logger // nil: no log
 	// MaxAgents and MaxAgentsPerUID bound the connections; 0: 64 and 8.
 	MaxAgents       int
 	MaxAgentsPerUID int
@@ -165,10 +179,11 @@ func New(config Config) *Server {
 	return &Server{config: config, open: map[uint32]int{}}
 }
 
-// Ask asks for a PIN: the agent that the request names, else the agent of the
-// same user that connected last and serves all calls. An agent is asked one
-// question at a time, in the order of the calls. When it fails no other agent
-// is asked.
+// Ask asks for a PIN: the agent that the request names, else of the agents of the
+// same user that serve all calls the one at the active seat that connected last;
+// an agent of which nobody knows where it is comes after these, and one that is
+// elsewhere is not asked. An agent is asked one question at a time, in the order
+// of the calls. When it fails no other agent is asked.
 //
 // It returns a [*token.Error]. KindPINSourceRefused: only people may answer,
 // and there are but programs. KindNoPINAgent: there is no such agent; whether
@@ -186,7 +201,7 @@ func (s *Server) Ask(ctx context.Context, r Request) (Answer, error) {
 	if r.Timeout <= 0 {
 		r.Timeout = defaultTimeout
 	}
-	all := s.candidates(r)
+	all := s.inSight(ctx, r, s.candidates(r))
 	people := slices.DeleteFunc(slices.Clone(all), func(a *agent) bool { return r.People && a.source != SourcePrompt })
 	if len(people) == 0 && len(all) > 0 {
 		return Answer{}, token.Errorf(token.KindPINSourceRefused, "only a person at the trusted prompt may answer").
@@ -214,6 +229,25 @@ func (s *Server) candidates(r Request) []*agent {
 		}
 	}
 	return fit
+}
+
+// inSight leaves those agents whose prompt the user would see, the first choice
+// first. Whoever names an agent knows where it is.
+func (s *Server) inSight(ctx context.Context, r Request, all []*agent) []*agent {
+	if r.Agent != "" || s.config.Place == nil {
+		return all
+	}
+	var seat, unknown []*agent
+	for _, a := range all {
+		switch s.config.Place(ctx, a.peer.UID, a.peer.PID) {
+		case PlaceSeat:
+			seat = append(seat, a)
+		case PlaceUnknown:
+			unknown = append(unknown, a)
+		case PlaceElsewhere:
+		}
+	}
+	return append(seat, unknown...)
 }
 
 func callEnded(ctx context.Context) *token.Error {
