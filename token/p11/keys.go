@@ -111,11 +111,8 @@ func (t *Token) key(c candidate, objects []frame.Object) (token.Key, error) {
 		}
 		id = o.ID
 		decryptOnly = decryptOnly || o.NoSign
-		switch {
-		case o.Always:
+		if o.Always {
 			policy = token.PINAlways
-		case o.Class == classPrivateKey: // nobody is logged in, and it can be seen
-			policy = token.PINNever
 		}
 	}
 	var der []byte

@@ -98,7 +98,7 @@ func lies() []lie {
 		{"another-serial:C_GetTokenInfo", "", "", 1},
 		{"bytes:C_GetTokenInfo", "before", token.KindCardFault, 0},
 		{"pin-lengths:C_GetTokenInfo", "before", token.KindPINMalformed, 0},
-		{"flags:C_GetTokenInfo:0x100", "before", token.KindCardFault, 0},
+		{"flags:C_GetTokenInfo:0x100", "before", token.KindKeypadNeeded, 0},
 		{"state:C_GetSessionInfo:99", "", "", 1},
 
 		{"remove:C_Login", "PIN", token.KindCardRemoved, 0},

@@ -19,22 +19,22 @@ func TestEveryReturnValueOfALoginHasItsVerdict(t *testing.T) {
 	const none, fault, removed = token.VerdictNone, token.KindCardFault, token.KindCardRemoved
 	named := map[uint]want{
 		0x00:  {verdict: token.VerdictOK},
-		0xA0:  {verdict: token.VerdictWrong},      // CKR_PIN_INCORRECT
-		0xA4:  {verdict: token.VerdictBlocked},    // CKR_PIN_LOCKED
-		0xA1:  {none, fault, false},               // CKR_PIN_INVALID
-		0xA2:  {none, fault, false},               // CKR_PIN_LEN_RANGE
-		0xA3:  {none, fault, false},               // CKR_PIN_EXPIRED
-		0x101: {none, fault, false},               // CKR_USER_NOT_LOGGED_IN
-		0x102: {none, fault, false},               // CKR_USER_PIN_NOT_INITIALIZED
-		0x100: {none, fault, true},                // CKR_USER_ALREADY_LOGGED_IN
-		0x104: {none, fault, true},                // CKR_USER_ANOTHER_ALREADY_LOGGED_IN
-		0x03:  {none, removed, true},              // CKR_SLOT_ID_INVALID
-		0x30:  {none, token.KindCardSilent, true}, // CKR_DEVICE_ERROR
-		0x32:  {none, removed, true},              // CKR_DEVICE_REMOVED
-		0xB0:  {none, removed, true},              // CKR_SESSION_CLOSED
-		0xB3:  {none, removed, true},              // CKR_SESSION_HANDLE_INVALID
-		0xE0:  {none, removed, true},              // CKR_TOKEN_NOT_PRESENT
-		0xE1:  {none, fault, true},                // CKR_TOKEN_NOT_RECOGNIZED
+		0xA0:  {verdict: token.VerdictWrong},       // CKR_PIN_INCORRECT
+		0xA4:  {verdict: token.VerdictBlocked},     // CKR_PIN_LOCKED
+		0xA1:  {none, fault, false},                // CKR_PIN_INVALID
+		0xA2:  {none, fault, false},                // CKR_PIN_LEN_RANGE
+		0xA3:  {none, token.KindPINExpired, false}, // CKR_PIN_EXPIRED
+		0x101: {none, fault, false},                // CKR_USER_NOT_LOGGED_IN
+		0x102: {none, token.KindPINNotSet, false},  // CKR_USER_PIN_NOT_INITIALIZED
+		0x100: {none, fault, true},                 // CKR_USER_ALREADY_LOGGED_IN
+		0x104: {none, fault, true},                 // CKR_USER_ANOTHER_ALREADY_LOGGED_IN
+		0x03:  {none, removed, true},               // CKR_SLOT_ID_INVALID
+		0x30:  {none, token.KindCardSilent, true},  // CKR_DEVICE_ERROR
+		0x32:  {none, removed, true},               // CKR_DEVICE_REMOVED
+		0xB0:  {none, removed, true},               // CKR_SESSION_CLOSED
+		0xB3:  {none, removed, true},               // CKR_SESSION_HANDLE_INVALID
+		0xE0:  {none, removed, true},               // CKR_TOKEN_NOT_PRESENT
+		0xE1:  {none, fault, true},                 // CKR_TOKEN_NOT_RECOGNIZED
 		0x70:  {none, token.KindAlgorithmMismatch, false},
 		0x71:  {none, token.KindAlgorithmMismatch, false},
 	}
