@@ -50,6 +50,7 @@ func sentinels() map[string]error {
 		"REQUEST_INVALID": client.ErrRequestInvalid, "DIGEST_LENGTH": client.ErrDigestLength,
 		"ALGORITHM_REFUSED": client.ErrAlgorithmRefused, "ALGORITHM_MISMATCH": client.ErrAlgorithmMismatch,
 		"MESSAGE_TOO_LARGE": client.ErrMessageTooLarge, "CALLER_NOT_ALLOWED": client.ErrCallerNotAllowed,
+		"TOO_MANY_CALLS": client.ErrTooManyCalls, "SOCKET_NOT_TRUSTED": client.ErrSocketNotTrusted, "SERVICE_TOO_OLD": client.ErrServiceTooOld,
 		"CALLER_GONE": client.ErrCallerGone, "AUDIT_UNAVAILABLE": client.ErrAuditUnavailable,
 		"JOURNAL_UNAVAILABLE": client.ErrJournalUnavailable, "JOURNAL_DAMAGED": client.ErrJournalDamaged,
 		"STATE_IN_USE": client.ErrStateInUse, "STATE_NOT_WRITABLE": client.ErrStateNotWritable,

@@ -131,6 +131,7 @@ func (h *benchHouse) serve(b *testing.B, dir string, o Options) {
 	b.Helper()
 	socket := filepath.Join(dir, "inkan.sock")
 	o.Config.StateDir, o.Config.Socket = filepath.Join(dir, "state"), socket
+	o.Config.Limits = LimitsConfig{UserRate: maxLimit, UserConnections: 64} // the service is measured, not its limits
 	o.Virtual, o.Version, o.Logger = true, "bench", slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)

@@ -39,6 +39,7 @@ type Config struct {
 	// PKCS11 are the modules of card vendors that inkand may use, in the order in
 	// which they are asked about a card. Default: none.
 	PKCS11 []PKCS11Config `toml:"pkcs11"`
+	Limits LimitsConfig   `toml:"limits"`
 }
 
 // PINConfig is about PIN entry.
@@ -143,6 +144,9 @@ func (c Config) check() error {
 	}
 	profiles, err := cardprofile.Load(c.Card.Profiles)
 	if err != nil {
+		return err
+	}
+	if err := c.Limits.check(); err != nil {
 		return err
 	}
 	return checkModules(c.PKCS11, profiles)

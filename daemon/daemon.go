@@ -200,7 +200,7 @@ func runLocked(ctx context.Context, o Options) error {
 		return err
 	}
 	server, err := rpc.New(rpc.Config{
-		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Service: o.service(pages.Kind(), rec), Support: o.support(box),
+		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Limits: o.Config.Limits.rpc(), Service: o.service(pages.Kind(), rec), Support: o.support(box),
 	})
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)

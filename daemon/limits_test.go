@@ -118,3 +118,49 @@ func TestStartAndStopAreInTheLog(t *testing.T) {
 		t.Errorf("records %v, want %v", kinds, want)
 	}
 }
+
+// TestTheNinthConnectionOfAUserIsToldWhy is T32 as a program meets it.
+func TestTheNinthConnectionOfAUserIsToldWhy(t *testing.T) {
+	d := daemontest.Start(t, daemontest.Options{Config: func(c *daemon.Config) { c.Limits.UserConnections = 8 }})
+	_, err := rawClient(t, d).GetStatus(t.Context(), &inkanpb.GetStatusRequest{})
+	for i := 1; err == nil; i++ { // those that the start of the test has open count, too
+		if i > 8 {
+			t.Fatal("connection 9 is served")
+		}
+		_, err = rawClient(t, d).GetStatus(t.Context(), &inkanpb.GetStatusRequest{})
+	}
+	if code := status.Code(err); code != codes.ResourceExhausted || !strings.Contains(err.Error(), "INK-4003") {
+		t.Errorf("got %v, want INK-4003", err)
+	}
+}
+
+func TestCallsThatComeTooFastAreToldSo(t *testing.T) {
+	d := daemontest.Start(t, daemontest.Options{Config: func(c *daemon.Config) { c.Limits.UserRate = 10 }})
+	c := rawClient(t, d)
+	var err error
+	for i := 0; err == nil; i++ {
+		if i > 1000 {
+			t.Fatal("1000 calls in a row are answered")
+		}
+		_, err = c.GetStatus(t.Context(), &inkanpb.GetStatusRequest{})
+	}
+	if code := status.Code(err); code != codes.ResourceExhausted || !strings.Contains(err.Error(), "INK-4003") {
+		t.Errorf("got %v, want INK-4003", err)
+	}
+}
+
+func TestLimitsOfTheConfigurationAreChecked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "inkan.toml")
+	for text, want := range map[string]token.Kind{
+		"[limits]\nuser_connections = 16\nuser_rate = 50\n": "",
+		"[limits]\nuser_connections = -1\n":                 token.KindConfigInvalid,
+		"[limits]\ncalls = 1000000\n":                       token.KindConfigInvalid,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := daemon.Load(path); err == nil && want != "" || err != nil && token.KindOf(err) != want {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -16,8 +16,8 @@
 //	0   done
 //	1   an error of another kind, for example a file that cannot be read
 //	2   the command line is wrong
-//	3   inkand cannot be reached, or is stopping
-//	4   refused: this user or program may not do it
+//	3   inkand cannot be reached or trusted, is too old, or is stopping
+//	4   refused: this user or program may not do it, or asks too much at once
 //	5   the PIN or unlock code is wrong, or cannot be one of this card
 //	6   the card is locked, held, dead or stopped here, or must be inserted again or waited for
 //	7   no such card or key, or no certificate that can be used

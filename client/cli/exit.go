@@ -40,8 +40,8 @@ func exitCodes() []struct {
 		{exitOK, "done", "成功"},
 		{exitOther, "an error of another kind, for example a file that cannot be read", "その他のエラー(ファイルを読めないなど)"},
 		{exitUsage, "the command line is wrong", "コマンドの書き方の誤り"},
-		{exitUnreachable, "inkand cannot be reached, or is stopping", "inkandに接続できない、または停止処理中"},
-		{exitRefused, "refused: this user or program may not do it", "許可されていない"},
+		{exitUnreachable, "inkand cannot be reached or trusted, is too old, or is stopping", "inkandに接続できない、信頼できない、古すぎる、または停止処理中"},
+		{exitRefused, "refused: this user or program may not do it, or asks too much at once", "許可されていない、または要求が多すぎる"},
 		{exitPIN, "the PIN or unlock code is wrong, or cannot be one of this card", "暗証番号またはロック解除コードの誤り、または形式の誤り"},
 		{exitLocked, "the card is locked, held, dead or stopped here, or must be inserted again or waited for", "ICカードがロック、保留、使用不能、使用停止のいずれか、または差し直しか待ち時間が必要"},
 		{exitNotFound, "no such card or key, or no certificate that can be used", "カード、鍵、または使える証明書がない"},
@@ -116,12 +116,14 @@ func exitOfReason(r inkanpb.Reason) exitCode {
 		inkanpb.Reason_REASON_CARD_NOT_STOPPED, inkanpb.Reason_REASON_CARD_NOT_HELD, inkanpb.Reason_REASON_METHOD_UNKNOWN, inkanpb.Reason_REASON_MECHANISM_MISSING,
 		inkanpb.Reason_REASON_REQUEST_ID_REUSED, inkanpb.Reason_REASON_REQUEST_NOT_KNOWN, inkanpb.Reason_REASON_REQUEST_IDS_USED_UP:
 		return exitRequest
-	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE:
+	case inkanpb.Reason_REASON_PIN_SOURCE_REFUSED, inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, inkanpb.Reason_REASON_CALLER_GONE,
+		inkanpb.Reason_REASON_TOO_MANY_CALLS:
 		return exitRefused
 	case inkanpb.Reason_REASON_AUDIT_UNAVAILABLE, inkanpb.Reason_REASON_JOURNAL_UNAVAILABLE,
 		inkanpb.Reason_REASON_JOURNAL_DAMAGED, inkanpb.Reason_REASON_DATABASE_DAMAGED, inkanpb.Reason_REASON_DATABASE_NEWER:
 		return exitLog
-	case inkanpb.Reason_REASON_SHUTTING_DOWN, inkanpb.Reason_REASON_SERVICE_UNREACHABLE:
+	case inkanpb.Reason_REASON_SHUTTING_DOWN, inkanpb.Reason_REASON_SERVICE_UNREACHABLE,
+		inkanpb.Reason_REASON_SOCKET_NOT_TRUSTED, inkanpb.Reason_REASON_SERVICE_TOO_OLD:
 		return exitUnreachable
 	default: // inkand says the others when it starts, on its own stderr; or they are bugs
 		return exitOther

@@ -64,13 +64,15 @@ func (b *burner) connection(ctx context.Context, socket, card string) {
 		return
 	}
 	defer c.Close()
-	for b.given.Load() < b.wanted {
+	for served := false; b.given.Load() < b.wanted; {
 		_, err := c.VerifyPIN(ctx, card)
 		reason := fmt.Sprint(err)
 		if e, ok := errors.AsType[*client.Error](err); ok {
 			reason = strings.TrimPrefix(e.Reason.String(), "REASON_")
 		}
-		shut := errors.Is(err, client.ErrNoPINAgent)
+		tooMany := errors.Is(err, client.ErrTooManyCalls) // connections; or, once it was served, calls in a second
+		shut := errors.Is(err, client.ErrNoPINAgent) || errors.Is(err, client.ErrServiceUnreachable) || tooMany && !served
+		served = served || !tooMany
 		b.note(reason, shut)
 		if shut {
 			return

@@ -76,6 +76,7 @@ type Broker struct {
 	ledger   ledger
 	certs    certstatus.Shelf
 	stops    *stops
+	turns    *turns
 	requests *requests.Book
 	first    sync.Once         // the cards of the start were waited for
 	found    pinguard.Recovery // at the start; set by Recover
@@ -91,6 +92,7 @@ func New(cfg Config) *Broker {
 		cfg:      cfg,
 		ledger:   ledger{guard: cfg.Guard, log: cfg.Log},
 		stops:    newStops(),
+		turns:    newTurns(),
 		requests: requests.New(),
 		changed:  make(chan struct{}),
 	}

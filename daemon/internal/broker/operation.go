@@ -80,7 +80,7 @@ func (op *operation) attempts(ctx context.Context) error {
 				return err
 			}
 		}
-		err := op.b.cfg.Cards.Use(ctx, op.id(), op.use)
+		err := op.inTurn(ctx)
 		op.entered.wipe()
 		if !errors.Is(err, errFewerTries) {
 			return err
@@ -91,6 +91,16 @@ func (op *operation) attempts(ctx context.Context) error {
 	}
 	return token.Errorf(token.KindReaderInUse, "others keep spending its tries").
 		InJapanese("他のプログラムが試行を続けています")
+}
+
+// inTurn uses the card when it is the caller's turn.
+func (op *operation) inTurn(ctx context.Context) error {
+	done, err := op.b.turns.take(ctx, op.id(), op.caller.UID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return op.b.cfg.Cards.Use(ctx, op.id(), op.use)
 }
 
 // id is the card's identity.

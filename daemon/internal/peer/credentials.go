@@ -23,7 +23,8 @@ type AuthInfo struct {
 // AuthType implements credentials.AuthInfo.
 func (AuthInfo) AuthType() string { return authType }
 
-func (i AuthInfo) who() *Caller { return i.caller }
+// Caller returns who connected. It is closed with its connection.
+func (i AuthInfo) Caller() *Caller { return i.caller }
 
 // FromContext returns who makes the call that ctx belongs to. There is one if
 // the server uses [Credentials]. It is closed with its connection: do not
@@ -33,11 +34,11 @@ func FromContext(ctx context.Context) (*Caller, bool) {
 	if !ok {
 		return nil, false
 	}
-	info, ok := p.AuthInfo.(interface{ who() *Caller })
+	info, ok := p.AuthInfo.(interface{ Caller() *Caller })
 	if !ok {
 		return nil, false
 	}
-	return info.who(), true
+	return info.Caller(), true
 }
 
 // Credentials returns the credentials of a gRPC server on a Unix socket: a

@@ -159,7 +159,7 @@ func TestACallerThatIsGoneIsNotAdmittedAndTheBrokerCanTell(t *testing.T) {
 		t.Fatalf("caller %+v, alive: %v", who, err)
 	}
 	_ = conn.Close()
-	if err := s.admit(ctx, signMethod); token.KindOf(err) != token.KindCallerGone {
+	if _, err := s.admit(ctx, signMethod); token.KindOf(err) != token.KindCallerGone {
 		t.Errorf("admit: %v, want CALLER_GONE", err)
 	}
 	if who.Alive() == nil {

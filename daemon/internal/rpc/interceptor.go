@@ -31,12 +31,15 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	ctx, answered := withAnswer(ctx)
 	defer func() { answered(err) }() // at the very last
 	defer s.answer(ctx, info.FullMethod, &err)
+	arrived(ctx)
 	failpoint.Hit(failpoint.Accepted)
 	ctx, done := s.untilStop(ctx)
 	defer done()
-	if err := s.admit(ctx, info.FullMethod); err != nil {
+	leave, err := s.admit(ctx, info.FullMethod)
+	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	if err := s.validate(req); err != nil {
 		return nil, err
 	}
@@ -50,9 +53,11 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 // stream is the same for streams; their first message is validated too.
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	defer s.answer(ss.Context(), info.FullMethod, &err)
-	if err := s.admit(ss.Context(), info.FullMethod); err != nil {
+	leave, err := s.admit(ss.Context(), info.FullMethod)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	ctx, done := s.untilStop(ss.Context())
 	defer done()
 	return handle(srv, ownStream{ss, s, ctx})
@@ -81,17 +86,19 @@ func (v ownStream) RecvMsg(m any) error {
 	if err := v.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
+	arrived(v.Context())
 	return v.s.validate(m)
 }
 
-// admit asks the kernel who calls and the policy whether it may.
-func (s *Server) admit(ctx context.Context, method string) error {
+// admit asks the kernel who calls, the policy whether it may and the gate
+// whether that is not too much. leave counts the call out again.
+func (s *Server) admit(ctx context.Context, method string) (leave func(), err error) {
 	caller, ok := peer.FromContext(ctx)
 	if !ok {
-		return token.NewError(token.KindCallerGone)
+		return nil, token.NewError(token.KindCallerGone)
 	}
 	if err := caller.Alive(); err != nil {
-		return token.NewError(token.KindCallerGone).Because(err)
+		return nil, token.NewError(token.KindCallerGone).Because(err)
 	}
 	failpoint.Hit(failpoint.Identified)
 	d := s.cfg.Policy.Decide(method, subject(caller))
@@ -99,13 +106,13 @@ func (s *Server) admit(ctx context.Context, method string) error {
 	if !d.Allowed {
 		log.Warn("Call denied")
 		if d.Unknown {
-			return token.NewError(token.KindMethodUnknown, "method", strings.ToValidUTF8(method, "\uFFFD"))
+			return nil, token.NewError(token.KindMethodUnknown, "method", strings.ToValidUTF8(method, "\uFFFD"))
 		}
-		return token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground)
+		return nil, token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground)
 	}
 	log.Debug("Call allowed")
 	failpoint.Hit(failpoint.Allowed)
-	return nil
+	return s.enter(ctx, caller)
 }
 
 // validate checks the rules of proto/inkan/v1.
@@ -149,7 +156,11 @@ func waited(err error) bool {
 
 // language returns the language the caller wants texts in.
 func language(ctx context.Context) string {
-	for _, v := range metadata.ValueFromIncomingContext(ctx, languageKey) {
+	return languageOf(metadata.ValueFromIncomingContext(ctx, languageKey))
+}
+
+func languageOf(wanted []string) string {
+	for _, v := range wanted {
 		if strings.HasPrefix(strings.ToLower(v), "ja") {
 			return "ja"
 		}

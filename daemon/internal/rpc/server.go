@@ -4,7 +4,7 @@
 //
 // It guarantees that no handler runs for a caller whom the policy does not
 // allow or whose process has ended, that no request reaches a handler with a
-// field that breaks its rule, that an error leaves only with a text from the
+// field that breaks its rule, that no user has more open than [Limits] allow, that an error leaves only with a text from the
 // catalogue, and that the broker learns when a signature has left: when it was
 // written to the socket, or never can be. A caller of the package must serve on Unix sockets only.
 package rpc
@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/broker"
@@ -39,6 +40,7 @@ const (
 	maxHeader        = 8 << 10  // bytes
 	maxStreams       = 32       // at once, on one connection
 	handshakeTimeout = 2 * time.Second
+	idleTime         = 5 * time.Minute // without a call, before it is closed
 )
 
 // Config is what a Server needs.
@@ -47,6 +49,8 @@ type Config struct {
 	Log    *audit.Log
 	Policy *policy.Policy
 	Logger *slog.Logger
+	// Limits bound what callers may have open.
+	Limits Limits
 	// Service is what status says about the service itself.
 	Service func() *inkanpb.ServiceStatus
 	// Support is what a support bundle holds besides what the Broker and the
@@ -62,7 +66,9 @@ type Server struct {
 	health    *health.Server
 	half      half // in a build with failpoints
 	wires     *wires
-	life      context.Context //nolint:containedctx // ends when calls that only wait must end
+	gate      *gate
+	fast      map[string]error // answers to calls that come too fast, by language
+	life      context.Context  //nolint:containedctx // ends when calls that only wait must end
 	end       context.CancelFunc
 }
 
@@ -72,16 +78,19 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, validator: validator, health: health.NewServer(), wires: &wires{open: map[*wire]bool{}}}
+	s := &Server{cfg: cfg, validator: validator, health: health.NewServer(), wires: &wires{open: map[*wire]bool{}}, gate: newGate(cfg.Limits), fast: tooFast()}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
-		grpc.Creds(s.wires.credentials(s.credentials())),
+		grpc.Creds(gatedCredentials{s.wires.credentials(s.credentials()), s.gate}),
+		grpc.InTapHandle(s.tap),
 		grpc.ChainUnaryInterceptor(s.unary),
 		grpc.ChainStreamInterceptor(s.stream),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
+		// Nobody is asked whether he lives: the kernel says when a process ends.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTime, Time: math.MaxInt64}),
 		grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
 			return token.NewError(token.KindMethodUnknown) // the policy has said it before
 		}),
@@ -98,7 +107,7 @@ func New(cfg Config) (*Server, error) {
 
 // Serve answers calls on the listener until Stop, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(gatedListener{l}); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil // Stop came first

@@ -112,7 +112,8 @@ type wiredInfo struct {
 // wire is a connection that knows which answers have left.
 type wire struct {
 	net.Conn
-	wires *wires
+	wires   *wires
+	refused bool // by the gate: each call is told so; set before the first call
 
 	writing sync.Mutex // held during a write; guards frames
 	frames  frames

@@ -264,6 +264,8 @@ const (
 	Reason_REASON_CALLER_NOT_ALLOWED Reason = 4001
 	// The program that called has ended, or cannot be told for certain.
 	Reason_REASON_CALLER_GONE Reason = 4002
+	// A program of this user has more open than one user may. Nothing was done.
+	Reason_REASON_TOO_MANY_CALLS Reason = 4003
 	// A record could not be written, so nothing is done.
 	Reason_REASON_AUDIT_UNAVAILABLE Reason = 5001
 	// A try could not be recorded, so the PIN was not sent.
@@ -305,6 +307,10 @@ const (
 	Reason_REASON_MODULE_FAULT Reason = 5016
 	// The module cannot be loaded, or not yet again. Metadata: module, detail.
 	Reason_REASON_MODULE_UNAVAILABLE Reason = 5017
+	// The client does not trust the socket, so it sent nothing there.
+	Reason_REASON_SOCKET_NOT_TRUSTED Reason = 5031
+	// The client needs an inkand of a later version than the one that runs.
+	Reason_REASON_SERVICE_TOO_OLD Reason = 5032
 	// A warning, not a refusal: the signature was made although nobody could
 	// say whether the certificate is revoked.
 	Reason_REASON_REVOCATION_UNKNOWN Reason = 6001
@@ -396,6 +402,7 @@ var (
 		3013: "REASON_REQUEST_IDS_USED_UP",
 		4001: "REASON_CALLER_NOT_ALLOWED",
 		4002: "REASON_CALLER_GONE",
+		4003: "REASON_TOO_MANY_CALLS",
 		5001: "REASON_AUDIT_UNAVAILABLE",
 		5002: "REASON_JOURNAL_UNAVAILABLE",
 		5003: "REASON_JOURNAL_DAMAGED",
@@ -416,6 +423,8 @@ var (
 		5022: "REASON_READERS_STUCK",
 		5016: "REASON_MODULE_FAULT",
 		5017: "REASON_MODULE_UNAVAILABLE",
+		5031: "REASON_SOCKET_NOT_TRUSTED",
+		5032: "REASON_SERVICE_TOO_OLD",
 		6001: "REASON_REVOCATION_UNKNOWN",
 		6002: "REASON_DEFAULT_UNLOCK_CODE",
 		6003: "REASON_USED_ELSEWHERE",
@@ -497,6 +506,7 @@ var (
 		"REASON_REQUEST_IDS_USED_UP":       3013,
 		"REASON_CALLER_NOT_ALLOWED":        4001,
 		"REASON_CALLER_GONE":               4002,
+		"REASON_TOO_MANY_CALLS":            4003,
 		"REASON_AUDIT_UNAVAILABLE":         5001,
 		"REASON_JOURNAL_UNAVAILABLE":       5002,
 		"REASON_JOURNAL_DAMAGED":           5003,
@@ -517,6 +527,8 @@ var (
 		"REASON_READERS_STUCK":             5022,
 		"REASON_MODULE_FAULT":              5016,
 		"REASON_MODULE_UNAVAILABLE":        5017,
+		"REASON_SOCKET_NOT_TRUSTED":        5031,
+		"REASON_SERVICE_TOO_OLD":           5032,
 		"REASON_REVOCATION_UNKNOWN":        6001,
 		"REASON_DEFAULT_UNLOCK_CODE":       6002,
 		"REASON_USED_ELSEWHERE":            6003,
@@ -781,7 +793,7 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x14HELPER_PROGRAM_MAKER\x10\x04\x1aR\xc2\xeb\x18N\n" +
 	"#the maker of the program that asked\x12'利用中のプログラムの開発元\x12\x9e\x01\n" +
 	"\fHELPER_INKAN\x10\x05\x1a\x8b\x01\xc2\xeb\x18\x86\x01\n" +
-	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xf9\xe5\x03\n" +
+	"?the Inkan project, with a support bundle (inkan support-bundle)\x12CInkanプロジェクト(inkan support-bundle の出力を添えて)*\xc5\xf6\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\xcc\x05\n" +
 	"\x10REASON_PIN_WRONG\x10\xe9\a\x1a\xb4\x05\xba\xeb\x18\xaf\x05\b\t\x12+The PIN is wrong. Tries left: {tries_left}.\x1agCheck the PIN before the next try. When no tries are left the card is locked and needs its unlock code.\";暗証番号が違います。残り回数: {tries_left}。*\xbc\x01暗証番号を確認してから、もう一度入力してください。残り回数がなくなるとICカードはロックされ、ロック解除コードが必要になります。2vSomething else was typed than the card's PIN: a typing error, caps lock, the PIN of another card or of an earlier one.:\x9c\x01入力ミス、Caps Lock、別のカードや更新前のカードの暗証番号など、カードの暗証番号と違うものが入力されました。B\x02\x01\x03\x12\xe8\x04\n" +
@@ -865,7 +877,8 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x18REASON_REQUEST_NOT_KNOWN\x10\xc4\x17\x1a\xf9\x04\xba\xeb\x18\xf4\x04\b\x05\x12sThere is no answer to repeat: no request with this id has been answered in the last 24 hours. Nothing was done now.\x1a\x19Send it as a new request.\"\x9c\x01繰り返す回答がありません(過去24時間に、この要求IDに回答した記録はありません)。今回は何も実行していません。*0新しい要求として送ってください。2}The connection was lost before the request came, its call ended before anything was begun, or more than 24 hours have passed.:\x8c\x01要求が届く前に接続が切れたか、何も始まらないうちに呼び出しが終わったか、24時間を過ぎています。B\x01\x01\x12\xe8\x05\n" +
 	"\x1aREASON_REQUEST_IDS_USED_UP\x10\xc5\x17\x1a\xc6\x05\xba\xeb\x18\xc1\x05\b\b\x12dToo many requests with an id came in the last 24 hours; no more can be remembered. Nothing was done.\x1aMFind out which program sends so many. A request without an id is still taken.\"v過去24時間の要求IDが多すぎるため、これ以上記憶できません。何も実行していません。*w大量に要求しているプログラムを確かめてください。要求IDのない要求は受け付けます。2rPrograms of one user sent more than 100,000 requests with an id in a day, or all users together more than 300,000.:\x9e\x011人のユーザのプログラムが1日に10万件を超える要求ID付きの要求を送ったか、全ユーザの合計が30万件を超えました。B\x02\x04\x02\x12\xc3\x04\n" +
 	"\x19REASON_CALLER_NOT_ALLOWED\x10\xa1\x1f\x1a\xa2\x04\xba\xeb\x18\x9d\x04\b\a\x12%User {uid} may not do this: {detail}.\x1aFAsk the administrator of this PC; members of the group inkan may sign.\"Mユーザ {uid} にはこの操作が許可されていません({detail})。*jこのPCの管理者に相談してください。inkanグループのメンバーは署名できます。2bWhat nobody has allowed is refused. After a user was put into a group, the user must log in again.:\x87\x01許可されていない操作は拒否されます。グループに追加した後は、ログインし直す必要があります。B\x01\x02\x12\xa1\x04\n" +
-	"\x12REASON_CALLER_GONE\x10\xa2\x1f\x1a\x87\x04\xba\xeb\x18\x82\x04\b\a\x127The program that asked has ended. Nothing was released.\x1a\x18Start the program again.\"W要求したプログラムは終了しています。結果は渡していません。*3プログラムを起動し直してください。2\x80\x01The program ended or crashed, or ran another program in its place; or the kernel does not say who it is (another PID namespace).:\x95\x01プログラムが終了したか、別のプログラムに置き換わったか、カーネルから確認できません(別のPID名前空間)。B\x02\x01\x04\x12\xa7\x04\n" +
+	"\x12REASON_CALLER_GONE\x10\xa2\x1f\x1a\x87\x04\xba\xeb\x18\x82\x04\b\a\x127The program that asked has ended. Nothing was released.\x1a\x18Start the program again.\"W要求したプログラムは終了しています。結果は渡していません。*3プログラムを起動し直してください。2\x80\x01The program ended or crashed, or ran another program in its place; or the kernel does not say who it is (another PID namespace).:\x95\x01プログラムが終了したか、別のプログラムに置き換わったか、カーネルから確認できません(別のPID名前空間)。B\x02\x01\x04\x12\xab\x06\n" +
+	"\x15REASON_TOO_MANY_CALLS\x10\xa3\x1f\x1a\x8e\x06\xba\xeb\x18\x89\x06\b\b\x12PThis user's programs ask too much of inkand at once: {detail}. Nothing was done.\x1a\x84\x01Wait a moment and try again; end programs that are not needed. The administrator can raise the limits in the configuration (limits).\"pこのユーザのプログラムからの要求が多すぎます({detail})。何も実行していません。*\xa4\x01しばらく待ってからもう一度操作し、不要なプログラムを終了してください。上限は管理者が設定(limits)で変更できます。2nAll programs of one user share a number of connections and calls, so that none keeps other users from signing.:\x9d\x011ユーザのプログラム全体で使える接続数と呼び出し数には上限があります。他のユーザの署名を妨げないためです。B\x03\x01\x04\x02\x12\xa7\x04\n" +
 	"\x18REASON_AUDIT_UNAVAILABLE\x10\x89'\x1a\x87\x04\xba\xeb\x18\x82\x04\b\t\x120The log cannot be written, so nothing is signed.\x1a?Make room on the disk, look at its health, then restart inkand.\"9記録を書き込めないため、署名しません。*Tディスクの空きと状態を確認し、inkandを再起動してください。2dThe disk is full, broken or read-only. After a failed write nothing more is trusted until a restart.:\x90\x01ディスクの空き不足、故障、読取り専用などです。書込みに一度失敗すると、再起動まで書き込みません。B\x01\x02\x12\x89\x05\n" +
 	"\x1aREASON_JOURNAL_UNAVAILABLE\x10\x8a'\x1a\xe7\x04\xba\xeb\x18\xe2\x04\b\t\x12EThe PIN-try journal cannot be written, so no PIN is sent to any card.\x1a?Make room on the disk, look at its health, then restart inkand.\"f暗証番号の試行記録を書き込めないため、カードに暗証番号を送りません。*Tディスクの空きと状態を確認し、inkandを再起動してください。2dThe disk is full, broken or read-only. A try that is not on the disk could be given back by a crash.:\xae\x01ディスクの空き不足、故障、読取り専用などです。ディスクに残らない照合は、異常終了で数え直されてしまうため行いません。B\x01\x02\x12\xda\x05\n" +
 	"\x16REASON_JOURNAL_DAMAGED\x10\x8b'\x1a\xbc\x05\xba\xeb\x18\xb7\x05\b\x0f\x12bThe PIN-try journal is damaged: {detail}. It was left as it is, and inkand does not start with it.\x1axKeep a copy of the state directory. Then run: inkand journal renew --state DIR (every card starts with at most 3 tries).\"\x7f暗証番号の試行記録が壊れています({detail})。ファイルはそのまま残し、inkandは起動しません。*\xb2\x01状態ディレクトリの写しを取ってから inkand journal renew --state DIR を実行してください(各カードの残り回数は最大3回から始まります)。2?A broken disk, an old backup, or somebody who changed the file.:Zディスクの故障、古いバックアップ、ファイルの書換えなどです。B\x02\x02\x05\x12\xd5\x03\n" +
@@ -886,7 +899,9 @@ const file_inkan_v1_errors_proto_rawDesc = "" +
 	"\x1dREASON_PIN_MEMORY_UNAVAILABLE\x10\x9d'\x1a\xfb\x05\xba\xeb\x18\xf6\x05\b\t\x12JThere is no locked memory for PINs. No PIN was taken and no try was spent.\x1a\x87\x01Raise the limit of locked memory where inkand is started (LimitMEMLOCK= of its unit, ulimit -l), or set pin.memory, and restart inkand.\"\x93\x01暗証番号のための保護されたメモリを確保できません。暗証番号は受け取らず、残り回数も減っていません。*\xb7\x01inkandの起動元でロックできるメモリの上限(ユニットの LimitMEMLOCK=、ulimit -l)を上げるか、pin.memory を設定し、inkandを再起動してください。2YThe limit of locked memory is used up, or the kernel has no secret memory (memfd_secret).:nロックできるメモリの上限に達しているか、カーネルに memfd_secret がありません。B\x01\x02\x12\xb8\x05\n" +
 	"\x14REASON_READERS_STUCK\x10\x9e'\x1a\x9c\x05\xba\xeb\x18\x97\x05\b\t\x12ZToo many commands to readers never came back. inkand ends, so that it can be started anew.\x1a_Plug the reader that hangs in again. If it happens again, try another reader or a newer driver.\"rリーダへの複数のコマンドが戻ってきません。起動し直すため、inkandを終了します。*\x96\x01応答しないリーダを接続し直してください。繰り返す場合は、別のリーダか新しいドライバを試してください。2HA reader or its driver hangs. Each such command costs a thread for good.:{リーダまたはドライバが停止しています。戻らないコマンドはスレッドを占有し続けます。B\x02\x01\x02\x12\x9d\x05\n" +
 	"\x13REASON_MODULE_FAULT\x10\x98'\x1a\x82\x05\xba\xeb\x18\xfd\x04\b\r\x12HPKCS#11 module {module} failed: {detail}. It is started again by itself.\x1aYTry again. If it happens again, look into inkand's log and tell the vendor of the module.\"]PKCS#11モジュール {module} が異常です({detail})。自動で起動し直します。*\x92\x01もう一度試してください。繰り返す場合は inkand のログを確認し、モジュールの提供元に連絡してください。2XA fault in the vendor's module. It runs in a process of its own, so that inkand goes on.:\x81\x01ベンダーのモジュールの不具合です。別のプロセスで動かしているため、inkandは動き続けます。B\x02\x03\x02\x12\xfb\x04\n" +
-	"\x19REASON_MODULE_UNAVAILABLE\x10\x99'\x1a\xda\x04\xba\xeb\x18\xd5\x04\b\t\x123PKCS#11 module {module} is not available: {detail}.\x1aUCheck path, environment and writable folders of the module in inkand's configuration.\"?PKCS#11モジュール {module} を使えません({detail})。*linkandの設定にあるモジュールのパス、環境変数、書込み先を確認してください。2\x80\x01The file is missing or not for this kind of PC, it needs something that its sandbox does not give, or it failed again and again.:\x8f\x01ファイルがない、このPC用でない、必要なものが許可されていない、または異常終了を繰り返しています。B\x01\x02\x12\xf4\x03\n" +
+	"\x19REASON_MODULE_UNAVAILABLE\x10\x99'\x1a\xda\x04\xba\xeb\x18\xd5\x04\b\t\x123PKCS#11 module {module} is not available: {detail}.\x1aUCheck path, environment and writable folders of the module in inkand's configuration.\"?PKCS#11モジュール {module} を使えません({detail})。*linkandの設定にあるモジュールのパス、環境変数、書込み先を確認してください。2\x80\x01The file is missing or not for this kind of PC, it needs something that its sandbox does not give, or it failed again and again.:\x8f\x01ファイルがない、このPC用でない、必要なものが許可されていない、または異常終了を繰り返しています。B\x01\x02\x12\xb0\x06\n" +
+	"\x19REASON_SOCKET_NOT_TRUSTED\x10\xa7'\x1a\x8f\x06\xba\xeb\x18\x8a\x06\b\a\x12FThe socket {path} cannot be trusted: {detail}. Nothing was sent to it.\x1a\\Use inkand's own socket (/run/inkan/inkan.sock), or ask the administrator who made this one.\"Wソケット {path} は信頼できません({detail})。何も送っていません。*\x8f\x01inkand本来のソケット(/run/inkan/inkan.sock)を使うか、このソケットを誰が作ったか管理者に確認してください。2\x98\x01The socket, a folder on the way to it or the program that listens belongs to another user, or other users can write to the folder: it may not be inkand.:\xd5\x01ソケットまでのフォルダ、または待ち受けているプログラムが別のユーザのものか、フォルダに他のユーザが書き込めます。inkandではない可能性があります。B\x02\x02\x01\x12\xe8\x03\n" +
+	"\x16REASON_SERVICE_TOO_OLD\x10\xa8'\x1a\xca\x03\xba\xeb\x18\xc5\x03\b\t\x127inkand {version} is too old for this program: {detail}.\x1a\x1fUpdate inkand, then restart it.\"Kinkand {version} はこのプログラムには古すぎます({detail})。*3inkandを更新し、再起動してください。2XThe program was made for a later inkand; this one would pass over parts of its requests.:\x87\x01プログラムがより新しいinkandを前提としており、動作中のinkandは要求の一部を無視してしまいます。B\x01\x02\x12\xf4\x03\n" +
 	"\x19REASON_REVOCATION_UNKNOWN\x10\xf1.\x1a\xd3\x03\xba\xeb\x18\xce\x03\b\x02\x123It is not known whether the certificate is revoked.\x1aECheck the certificate at its issuer before you rely on the signature.\"K証明書が失効しているかどうかを確認できていません。*]署名を利用する前に、発行元で証明書の有効性を確認してください。2KNo revocation list and no answer of the issuer is known that is new enough.:Q十分に新しい失効リストまたは発行元の応答がありません。B\x02\x01\x02\x12\x8e\x05\n" +
 	"\x1aREASON_DEFAULT_UNLOCK_CODE\x10\xf2.\x1a\xec\x04\xba\xeb\x18\xe7\x04\b\x02\x12AThe card's unlock code is a factory default that everybody knows.\x1a^Have the issuer give the card an unlock code of its own: whoever has the card can set its PIN.\"cこのカードのロック解除コードは、誰でも知っている初期値のままです。*\x87\x01カードを手にした人が暗証番号を変更できます。発行元に固有のコードの設定を依頼してください。2SThe card was never personalised, or its issuer left the code as the factory set it.:xカードの初期設定が済んでいないか、発行元が工場出荷時のコードのまま渡しています。B\x02\x03\x02\x12\x95\x05\n" +
 	"\x15REASON_USED_ELSEWHERE\x10\xf3.\x1a\xf8\x04\xba\xeb\x18\xf3\x04\b\x02\x12LThe card was used elsewhere: it has fewer tries left than were counted here.\x1a[If it was not you, somebody tried PINs with this card: keep it with you and change the PIN.\"|このカードは他の場所で使われています(残り回数がこのPCの記録より少なくなっています)。*\x96\x01心当たりがない場合は第三者が試した可能性があります。カードを手元に置き、暗証番号を変更してください。2<Another program or another PC sent a wrong PIN to this card.:k別のプログラムまたは別のPCで、このカードに誤った暗証番号が送られました。B\x02\x01\x03\x12\x8e\x04\n" +
