@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/inkan-project/inkan/client/internal/trusted"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -37,15 +38,9 @@ type agent struct {
 func openAgent(ctx context.Context, path string, source PINSource, note func(error)) (*agent, error) {
 	ctx, cancel := context.WithTimeout(ctx, welcomeTimeout)
 	defer cancel()
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "unixpacket", path)
+	conn, err := trusted.Dial(ctx, "unixpacket", path)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the PIN socket: %w", err)
-	}
-	conn, ok := raw.(*net.UnixConn)
-	if !ok {
-		_ = raw.Close()
-		return nil, errors.New("connecting to the PIN socket: not a Unix socket")
 	}
 	return startAgent(ctx, conn, source, note)
 }

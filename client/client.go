@@ -14,7 +14,9 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	"github.com/inkan-project/inkan/client/internal/trusted"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
@@ -82,6 +84,9 @@ type Client struct {
 	audit    inkanpb.AuditServiceClient
 	admin    inkanpb.AdminServiceClient
 
+	connections atomic.Uint64 // made so far
+	met         atomic.Uint64 // the newest connection whose inkand is known to be new enough
+
 	agents      *agents
 	closing     sync.Once
 	lastDialErr atomic.Pointer[error] // why the newest connection attempt failed
@@ -89,7 +94,11 @@ type Client struct {
 
 // Dial connects to inkand. It waits until inkand has answered, so that a
 // wrong path is known at once; the error is then [ErrServiceUnreachable] with
-// the path. A later loss of the connection ends the calls that run. It is then
+// the path. A socket that somebody else than root, inkand's user or the user
+// himself could have made is [ErrSocketNotTrusted], also on Linux when another
+// user's program listens there; nothing is sent to it. An inkand that is older
+// than this package needs is [ErrServiceTooOld]; a newer one works, and what
+// this package does not know of its answers is passed over. A later loss of the connection ends the calls that run. It is then
 // made again by itself: calls work again within half a second after inkand is
 // back, and until then they fail at once with [ErrServiceUnreachable].
 func Dial(ctx context.Context, o Options) (*Client, error) {
@@ -131,6 +140,10 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		_ = c.conn.Close() // nothing was sent over it
 		return nil, c.unreachable(err)
 	}
+	if err := c.greet(ctx); err != nil {
+		_ = c.conn.Close() // nothing but the greeting was sent over it
+		return nil, err
+	}
 	c.status = inkanpb.NewStatusServiceClient(c.conn)
 	c.signing = inkanpb.NewSigningServiceClient(c.conn)
 	c.card = inkanpb.NewCardServiceClient(c.conn)
@@ -160,13 +173,13 @@ func (c *Client) Language() string { return c.language }
 // connect makes every connection to the API socket: the one place to look at
 // the other end before anything is sent to it.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", c.socket)
+	conn, err := trusted.Dial(ctx, "unix", c.socket)
 	if err != nil {
 		c.lastDialErr.Store(&err)
 		return nil, err
 	}
 	c.lastDialErr.Store(nil)
+	c.connections.Add(1)
 	return conn, nil
 }
 
@@ -189,6 +202,23 @@ func (c *Client) waitReady(ctx context.Context) error {
 	}
 }
 
+// greet makes sure, within the time of connecting, that an inkand answers which
+// this package works with.
+func (c *Client) greet(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	err := c.fromStatus(c.meet(within, c.conn))
+	if ctx.Err() == nil && within.Err() != nil {
+		return c.unreachable(within.Err())
+	}
+	return err
+}
+
+// ended is the error of a call that its own context ended.
+func (c *Client) ended(ctx context.Context) error {
+	return c.fromStatus(status.FromContextError(ctx.Err()).Err())
+}
+
 // dialError returns why the newest attempt failed.
 func (c *Client) dialError() error {
 	if err := c.lastDialErr.Load(); err != nil {
@@ -204,12 +234,21 @@ func (c *Client) outgoing(ctx context.Context) context.Context {
 
 // unary is the one place where errors of unary calls become *Error.
 func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if method == inkanpb.StatusService_GetVersion_FullMethodName {
+		return c.fromStatus(invoke(c.outgoing(ctx), method, req, reply, cc, opts...))
+	}
+	if err := c.meet(ctx, cc); err != nil {
+		return c.fromStatus(err)
+	}
 	return c.fromStatus(invoke(c.outgoing(ctx), method, req, reply, cc, opts...))
 }
 
 // stream is the one place where errors of opening a stream become *Error; the
 // reader of the stream passes its own through fromStatus.
 func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if err := c.meet(ctx, cc); err != nil {
+		return nil, c.fromStatus(err)
+	}
 	s, err := open(c.outgoing(ctx), desc, cc, method, opts...)
 	return s, c.fromStatus(err)
 }

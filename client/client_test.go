@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"errors"
@@ -51,44 +50,6 @@ func TestSocketsComeFromTheEnvironment(t *testing.T) {
 	t.Cleanup(func() { _ = c.Close() })
 	if _, err := c.VerifyPIN(t.Context(), clientfake.CardID); err != nil || c.Socket() != fake.Socket {
 		t.Errorf("got %v at %s, want success at %s", err, c.Socket(), fake.Socket)
-	}
-}
-
-func TestWatchYieldsTheStateAtOnceAndThenEachChange(t *testing.T) {
-	fake := startFake(t)
-	c := dial(t, fake, client.Options{})
-	var tries []uint32
-	var last uint64
-	for update, err := range c.Watch(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if update.Sequence <= last {
-			t.Errorf("sequence %d follows %d", update.Sequence, last)
-		}
-		last = update.Sequence
-		tries = append(tries, update.Status.GetCards()[0].GetPin().GetTriesLeft())
-		if len(tries) == 3 {
-			break
-		}
-		fake.SetTries(uint32(10 - len(tries)))
-	}
-	if len(tries) != 3 || tries[0] != 10 || tries[1] != 9 || tries[2] != 8 {
-		t.Errorf("got tries %v, want 10, 9, 8", tries)
-	}
-}
-
-func TestWatchEndsWithItsContext(t *testing.T) {
-	c := dial(t, startFake(t), client.Options{})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var end error
-	for _, err := range c.Watch(ctx) {
-		cancel()
-		end = err
-	}
-	if !errors.Is(end, client.ErrCallEnded) || !errors.Is(end, context.Canceled) {
-		t.Errorf("got %v, want ErrCallEnded that is context.Canceled", end)
 	}
 }
 

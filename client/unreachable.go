@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"github.com/inkan-project/inkan/client/internal/trusted"
 	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
@@ -19,6 +20,10 @@ var (
 // unreachable explains why there is no connection to inkand, with the words
 // for the cases that people meet, in both languages.
 func (c *Client) unreachable(cause error) *Error {
+	if r, ok := errors.AsType[*trusted.Refusal](cause); ok {
+		values := map[string]string{"path": c.socket, "detail": r.In("en"), "detail_ja": r.In("ja")}
+		return NewError(inkanpb.Reason_REASON_SOCKET_NOT_TRUSTED, c.language, values).because(cause)
+	}
 	detail := unreachableDetail(cause)
 	values := func(language string) map[string]string {
 		return map[string]string{"path": c.socket, "detail": detail[language]}

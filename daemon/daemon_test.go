@@ -349,8 +349,8 @@ func TestAStopEndsThoseWhoWaitAtOnce(t *testing.T) {
 	watching := make(chan error, 1)
 	first := make(chan struct{})
 	go func() {
-		for _, err := range d.Client(nil).Watch(context.Background()) {
-			if err != nil {
+		for u, err := range d.Client(nil).Watch(context.Background()) {
+			if err = errors.Join(err, u.Lost); err != nil {
 				watching <- err
 				return
 			}

@@ -1,7 +1,9 @@
 package cli_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -115,10 +117,11 @@ func TestWithoutTheTrustedPromptARefusalSaysSo(t *testing.T) {
 // Where inkan-prompt does not trust the socket, inkan does not ask instead.
 func TestAPromptThatDoesNotStartSaysWhyWhenAPINIsNeeded(t *testing.T) {
 	fake := startFake(t)
-	dir := fake.PINSocket[:strings.LastIndexByte(fake.PINSocket, '/')]
-	if err := os.Chmod(dir, 0o777); err != nil {
+	dir := filepath.Join(filepath.Dir(fake.PINSocket), "shared")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777), os.Link(fake.PINSocket, filepath.Join(dir, "pin.sock"))); err != nil {
 		t.Fatal(err)
 	}
+	fake.PINSocket = filepath.Join(dir, "pin.sock")
 	term := startOnTerminal(t, fake, "pin", "verify")
 	term.end(9)
 	if got := term.stderr.String(); !strings.Contains(got, "INK-1007") || !strings.Contains(got, "(inkan-prompt: the PIN socket is not trusted, no PIN is asked for: "+dir) {

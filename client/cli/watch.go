@@ -13,12 +13,6 @@ import (
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 )
 
-// Pauses before inkand is asked again after it was lost.
-const (
-	firstPause   = 100 * time.Millisecond
-	longestPause = 2 * time.Second
-)
-
 // screen shows states one after the other.
 type screen interface {
 	show(u client.StatusUpdate) error
@@ -27,46 +21,26 @@ type screen interface {
 }
 
 // watch shows each state until the person ends it, which is no error. When
-// inkand goes away it says so once and waits for the next.
+// inkand goes away it says so once; the client waits for the next.
 func (a *app) watch(ctx context.Context, c *client.Client) error {
 	view := a.screen(c.Socket())
-	pause, told := firstPause, false
-	for {
-		var failure error
-		for update, err := range c.Watch(ctx) {
-			if failure = err; err != nil {
-				break
-			}
-			pause, told = firstPause, false
-			if err := a.written(ctx, view.show(update)); err != nil || ctx.Err() != nil {
-				return err
-			}
-		}
-		e, _ := errors.AsType[*client.Error](failure)
+	for update, err := range c.Watch(ctx) {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case failure != nil && !comesBack(failure):
-			return failure
-		case !told:
-			if err := a.written(ctx, view.lost(e)); err != nil {
-				return err
-			}
-			told = true
+		case err != nil:
+			return err
+		case update.Lost != nil:
+			e, _ := errors.AsType[*client.Error](update.Lost)
+			err = view.lost(e)
+		default:
+			err = view.show(update)
 		}
-		select {
-		case <-time.After(pause):
-			pause = min(2*pause, longestPause)
-		case <-ctx.Done():
-			return nil
+		if err := a.written(ctx, err); err != nil || ctx.Err() != nil {
+			return err
 		}
 	}
-}
-
-// comesBack reports whether an error is that of a service which is stopped or
-// started anew.
-func comesBack(err error) bool {
-	return errors.Is(err, client.ErrServiceUnreachable) || errors.Is(err, client.ErrShuttingDown) || errors.Is(err, client.ErrCallEnded)
+	return nil
 }
 
 // written is the error of a screen, or of its output; none when the person has

@@ -192,8 +192,10 @@ func (d *Daemon) Await(wanted func(*inkanpb.Status) bool) *inkanpb.Status {
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
 	var last *inkanpb.Status
-	for u, err := range d.Client(nil).Watch(ctx) {
-		if err != nil {
+	c := d.Client(nil)
+	defer c.Close()
+	for u, err := range c.Watch(ctx) {
+		if err = errors.Join(err, u.Lost); err != nil {
 			d.t.Fatalf("the status never became as wanted: %v; at last %v", err, last)
 		}
 		if last = u.Status; wanted(last) {
@@ -208,10 +210,11 @@ func (d *Daemon) Await(wanted func(*inkanpb.Status) bool) *inkanpb.Status {
 func (d *Daemon) awaitCard(usable bool) {
 	d.t.Helper()
 	c := d.Client(nil)
+	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
 	for u, err := range c.Watch(ctx) {
-		if err != nil {
+		if err = errors.Join(err, u.Lost); err != nil {
 			d.t.Fatalf("waiting for the card: %v", err)
 		}
 		r := u.Status.GetReaders()
@@ -262,7 +265,9 @@ func (d *Daemon) cardDir() string { return filepath.Join(d.Dir, "card") }
 // Key returns the key in a slot, for example "9a".
 func (d *Daemon) Key(slot string) *inkanpb.Key {
 	d.t.Helper()
-	keys, err := d.Client(nil).Keys(context.Background())
+	c := d.Client(nil)
+	defer c.Close()
+	keys, err := c.Keys(context.Background())
 	if err != nil {
 		d.t.Fatalf("listing keys: %v", err)
 	}

@@ -126,7 +126,7 @@ func (w *waiting) await(ctx context.Context, card bool) error {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
 	for u, err := range w.client.Watch(ctx) {
-		if err != nil {
+		if err = errors.Join(err, u.Lost); err != nil {
 			return fmt.Errorf("waiting for the card: %w", err)
 		}
 		cards := u.Status.GetCards()

@@ -258,7 +258,7 @@ func (s *station) status(ctx context.Context) (*inkanpb.CardStatus, error) {
 // gone with "".
 func (s *station) awaits(ctx context.Context, id string) error {
 	for u, err := range s.caller.Watch(ctx) {
-		if err != nil {
+		if err = errors.Join(err, u.Lost); err != nil {
 			return fmt.Errorf("waiting for card %q: %w", id, err)
 		}
 		if in(s.reader)(u.Status).GetId() == id {

@@ -53,6 +53,7 @@ type Server struct {
 	losses   map[string]Lose
 	firsts   map[string]first // by method and name of the request
 	counts   map[string]int   // what was done, by method
+	level    uint32           // of the API
 }
 
 // Start serves on "inkan.sock" and "pin.sock" in dir.
@@ -64,7 +65,7 @@ func Start(dir string) (*Server, error) {
 	s := &Server{
 		Socket: filepath.Join(dir, "inkan.sock"), PINSocket: filepath.Join(dir, "pin.sock"), Keys: made,
 		card: newCard(), failures: map[string]error{}, agents: map[string]*agentConn{},
-		changed: make(chan struct{}), sequence: 1,
+		changed: make(chan struct{}), sequence: 1, level: inkanpb.APILevel,
 		losses: map[string]Lose{}, firsts: map[string]first{}, counts: map[string]int{},
 	}
 	s.grpc = grpc.NewServer(
@@ -125,6 +126,13 @@ func (s *Server) HideCards() {
 	s.hidden = true
 }
 
+// SetAPILevel makes it an inkand of another API level.
+func (s *Server) SetAPILevel(level uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.level = level
+}
+
 // LastMetadata returns the metadata of the newest unary call.
 func (s *Server) LastMetadata() metadata.MD {
 	s.mu.Lock()
@@ -149,6 +157,9 @@ func (s *Server) Wire() []byte {
 func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	method := filepath.Base(info.FullMethod)
+	if method == "GetVersion" { // once for each connection, by itself
+		return handle(ctx, req)
+	}
 	s.mu.Lock()
 	s.seen = append(s.seen, md)
 	err := s.failures[method]

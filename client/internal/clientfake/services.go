@@ -29,6 +29,13 @@ func (s *Server) GetStatus(context.Context, *inkanpb.GetStatusRequest) (*inkanpb
 	return &inkanpb.GetStatusResponse{Status: s.statusLocked()}, nil
 }
 
+// GetVersion implements StatusService.
+func (s *Server) GetVersion(context.Context, *inkanpb.GetVersionRequest) (*inkanpb.GetVersionResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &inkanpb.GetVersionResponse{Version: "v0.0.0-fake", ApiLevel: s.level}, nil
+}
+
 // Diagnose implements StatusService: all is well below the card.
 func (s *Server) Diagnose(context.Context, *inkanpb.DiagnoseRequest) (*inkanpb.DiagnoseResponse, error) {
 	s.mu.Lock()

@@ -119,6 +119,7 @@ func methods() map[string]RoleSet {
 		"/grpc.health.v1.Health/Watch": anyone,
 
 		// What a caller sees in a status depends on the roles again.
+		"/inkan.v1.StatusService/GetVersion":  anyone,
 		"/inkan.v1.StatusService/GetStatus":   anyone,
 		"/inkan.v1.StatusService/WatchStatus": anyone,
 		"/inkan.v1.StatusService/Diagnose":    anyone,

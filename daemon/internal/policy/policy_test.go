@@ -41,6 +41,7 @@ func matrix() map[string][]string {
 	return map[string][]string{
 		"/grpc.health.v1.Health/Check":            everybody(),
 		"/grpc.health.v1.Health/Watch":            everybody(),
+		"/inkan.v1.StatusService/GetVersion":      everybody(),
 		"/inkan.v1.StatusService/GetStatus":       everybody(),
 		"/inkan.v1.StatusService/WatchStatus":     everybody(),
 		"/inkan.v1.StatusService/Diagnose":        everybody(),

@@ -28,6 +28,11 @@ func (v statusService) GetStatus(ctx context.Context, _ *inkanpb.GetStatusReques
 	return &inkanpb.GetStatusResponse{Status: v.s.status(ctx, v.s.cfg.Broker.Status(ctx))}, nil
 }
 
+// GetVersion implements inkanpb.StatusServiceServer.
+func (v statusService) GetVersion(context.Context, *inkanpb.GetVersionRequest) (*inkanpb.GetVersionResponse, error) {
+	return &inkanpb.GetVersionResponse{Version: v.s.cfg.Service().GetVersion(), ApiLevel: inkanpb.APILevel}, nil
+}
+
 // WatchStatus implements inkanpb.StatusServiceServer.
 func (v statusService) WatchStatus(_ *inkanpb.WatchStatusRequest, stream grpc.ServerStreamingServer[inkanpb.WatchStatusResponse]) error {
 	ctx := stream.Context()

@@ -169,6 +169,100 @@ func (StepResult) EnumDescriptor() ([]byte, []int) {
 	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
 }
 
+// GetVersionRequest is empty.
+type GetVersionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetVersionRequest) Reset() {
+	*x = GetVersionRequest{}
+	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetVersionRequest) ProtoMessage() {}
+
+func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
+func (*GetVersionRequest) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{0}
+}
+
+// GetVersionResponse says which inkand answers.
+type GetVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of inkand, for people.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Grows with each addition to the API. A service passes over what it does
+	// not know of a request: a client that relies on an addition looks here
+	// first. A service before levels denies this method.
+	ApiLevel      uint32 `protobuf:"varint,2,opt,name=api_level,json=apiLevel,proto3" json:"api_level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetVersionResponse) Reset() {
+	*x = GetVersionResponse{}
+	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetVersionResponse) ProtoMessage() {}
+
+func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
+func (*GetVersionResponse) Descriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetVersionResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *GetVersionResponse) GetApiLevel() uint32 {
+	if x != nil {
+		return x.ApiLevel
+	}
+	return 0
+}
+
 // DiagnoseRequest is empty.
 type DiagnoseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -178,7 +272,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	mi := &file_inkan_v1_status_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -190,7 +284,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[0]
+	mi := &file_inkan_v1_status_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -203,7 +297,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{0}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{2}
 }
 
 // DiagnoseResponse lists the steps, from below.
@@ -217,7 +311,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	mi := &file_inkan_v1_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -229,7 +323,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[1]
+	mi := &file_inkan_v1_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -242,7 +336,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DiagnoseResponse) GetSteps() []*DiagnoseStep {
@@ -277,7 +371,7 @@ type DiagnoseStep struct {
 
 func (x *DiagnoseStep) Reset() {
 	*x = DiagnoseStep{}
-	mi := &file_inkan_v1_status_proto_msgTypes[2]
+	mi := &file_inkan_v1_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -289,7 +383,7 @@ func (x *DiagnoseStep) String() string {
 func (*DiagnoseStep) ProtoMessage() {}
 
 func (x *DiagnoseStep) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[2]
+	mi := &file_inkan_v1_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -302,7 +396,7 @@ func (x *DiagnoseStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseStep.ProtoReflect.Descriptor instead.
 func (*DiagnoseStep) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{2}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DiagnoseStep) GetLayer() Layer {
@@ -370,7 +464,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_inkan_v1_status_proto_msgTypes[3]
+	mi := &file_inkan_v1_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +476,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[3]
+	mi := &file_inkan_v1_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +489,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{3}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{5}
 }
 
 // GetStatusResponse holds the state.
@@ -409,7 +503,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_inkan_v1_status_proto_msgTypes[4]
+	mi := &file_inkan_v1_status_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +515,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[4]
+	mi := &file_inkan_v1_status_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +528,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{4}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetStatusResponse) GetStatus() *Status {
@@ -453,7 +547,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_inkan_v1_status_proto_msgTypes[5]
+	mi := &file_inkan_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +559,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[5]
+	mi := &file_inkan_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +572,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{5}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 // WatchStatusResponse is one state.
@@ -495,7 +589,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_inkan_v1_status_proto_msgTypes[6]
+	mi := &file_inkan_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +601,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[6]
+	mi := &file_inkan_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +614,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchStatusResponse) GetSequence() uint64 {
@@ -552,7 +646,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_inkan_v1_status_proto_msgTypes[7]
+	mi := &file_inkan_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +658,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[7]
+	mi := &file_inkan_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +671,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Status) GetService() *ServiceStatus {
@@ -626,7 +720,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_inkan_v1_status_proto_msgTypes[8]
+	mi := &file_inkan_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +732,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[8]
+	mi := &file_inkan_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +745,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServiceStatus) GetVersion() string {
@@ -725,7 +819,7 @@ type ServiceNotice struct {
 
 func (x *ServiceNotice) Reset() {
 	*x = ServiceNotice{}
-	mi := &file_inkan_v1_status_proto_msgTypes[9]
+	mi := &file_inkan_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +831,7 @@ func (x *ServiceNotice) String() string {
 func (*ServiceNotice) ProtoMessage() {}
 
 func (x *ServiceNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[9]
+	mi := &file_inkan_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +844,7 @@ func (x *ServiceNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceNotice.ProtoReflect.Descriptor instead.
 func (*ServiceNotice) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ServiceNotice) GetCode() string {
@@ -793,7 +887,7 @@ type ReaderStatus struct {
 
 func (x *ReaderStatus) Reset() {
 	*x = ReaderStatus{}
-	mi := &file_inkan_v1_status_proto_msgTypes[10]
+	mi := &file_inkan_v1_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +899,7 @@ func (x *ReaderStatus) String() string {
 func (*ReaderStatus) ProtoMessage() {}
 
 func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[10]
+	mi := &file_inkan_v1_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +912,7 @@ func (x *ReaderStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReaderStatus.ProtoReflect.Descriptor instead.
 func (*ReaderStatus) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReaderStatus) GetName() string {
@@ -887,7 +981,7 @@ type CardStatus struct {
 
 func (x *CardStatus) Reset() {
 	*x = CardStatus{}
-	mi := &file_inkan_v1_status_proto_msgTypes[11]
+	mi := &file_inkan_v1_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +993,7 @@ func (x *CardStatus) String() string {
 func (*CardStatus) ProtoMessage() {}
 
 func (x *CardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_inkan_v1_status_proto_msgTypes[11]
+	mi := &file_inkan_v1_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1006,7 @@ func (x *CardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CardStatus.ProtoReflect.Descriptor instead.
 func (*CardStatus) Descriptor() ([]byte, []int) {
-	return file_inkan_v1_status_proto_rawDescGZIP(), []int{11}
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CardStatus) GetId() string {
@@ -996,7 +1090,11 @@ var File_inkan_v1_status_proto protoreflect.FileDescriptor
 
 const file_inkan_v1_status_proto_rawDesc = "" +
 	"\n" +
-	"\x15inkan/v1/status.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14inkan/v1/types.proto\"\x11\n" +
+	"\x15inkan/v1/status.proto\x12\binkan.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14inkan/v1/types.proto\"\x13\n" +
+	"\x11GetVersionRequest\"U\n" +
+	"\x12GetVersionResponse\x12\"\n" +
+	"\aversion\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aversion\x12\x1b\n" +
+	"\tapi_level\x18\x02 \x01(\rR\bapiLevel\"\x11\n" +
 	"\x0fDiagnoseRequest\"K\n" +
 	"\x10DiagnoseResponse\x127\n" +
 	"\x05steps\x18\x01 \x03(\v2\x16.inkan.v1.DiagnoseStepB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05steps\"\xb6\x02\n" +
@@ -1082,8 +1180,10 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\x0eSTEP_RESULT_OK\x10\x01\x12\x16\n" +
 	"\x12STEP_RESULT_FAILED\x10\x02\x12\x17\n" +
 	"\x13STEP_RESULT_WARNING\x10\x03\x12\x1b\n" +
-	"\x17STEP_RESULT_NOT_REACHED\x10\x042\xe6\x01\n" +
-	"\rStatusService\x12D\n" +
+	"\x17STEP_RESULT_NOT_REACHED\x10\x042\xaf\x02\n" +
+	"\rStatusService\x12G\n" +
+	"\n" +
+	"GetVersion\x12\x1b.inkan.v1.GetVersionRequest\x1a\x1c.inkan.v1.GetVersionResponse\x12D\n" +
 	"\tGetStatus\x12\x1a.inkan.v1.GetStatusRequest\x1a\x1b.inkan.v1.GetStatusResponse\x12L\n" +
 	"\vWatchStatus\x12\x1c.inkan.v1.WatchStatusRequest\x1a\x1d.inkan.v1.WatchStatusResponse0\x01\x12A\n" +
 	"\bDiagnose\x12\x19.inkan.v1.DiagnoseRequest\x1a\x1a.inkan.v1.DiagnoseResponseB7Z5github.com/inkan-project/inkan/proto/inkan/v1;inkanpbb\x06proto3"
@@ -1101,52 +1201,56 @@ func file_inkan_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_inkan_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_inkan_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_inkan_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_inkan_v1_status_proto_goTypes = []any{
 	(Layer)(0),                    // 0: inkan.v1.Layer
 	(StepResult)(0),               // 1: inkan.v1.StepResult
-	(*DiagnoseRequest)(nil),       // 2: inkan.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 3: inkan.v1.DiagnoseResponse
-	(*DiagnoseStep)(nil),          // 4: inkan.v1.DiagnoseStep
-	(*GetStatusRequest)(nil),      // 5: inkan.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 6: inkan.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),    // 7: inkan.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),   // 8: inkan.v1.WatchStatusResponse
-	(*Status)(nil),                // 9: inkan.v1.Status
-	(*ServiceStatus)(nil),         // 10: inkan.v1.ServiceStatus
-	(*ServiceNotice)(nil),         // 11: inkan.v1.ServiceNotice
-	(*ReaderStatus)(nil),          // 12: inkan.v1.ReaderStatus
-	(*CardStatus)(nil),            // 13: inkan.v1.CardStatus
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(CardState)(0),                // 15: inkan.v1.CardState
-	(*PinStatus)(nil),             // 16: inkan.v1.PinStatus
-	(*Certificate)(nil),           // 17: inkan.v1.Certificate
+	(*GetVersionRequest)(nil),     // 2: inkan.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 3: inkan.v1.GetVersionResponse
+	(*DiagnoseRequest)(nil),       // 4: inkan.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 5: inkan.v1.DiagnoseResponse
+	(*DiagnoseStep)(nil),          // 6: inkan.v1.DiagnoseStep
+	(*GetStatusRequest)(nil),      // 7: inkan.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 8: inkan.v1.GetStatusResponse
+	(*WatchStatusRequest)(nil),    // 9: inkan.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),   // 10: inkan.v1.WatchStatusResponse
+	(*Status)(nil),                // 11: inkan.v1.Status
+	(*ServiceStatus)(nil),         // 12: inkan.v1.ServiceStatus
+	(*ServiceNotice)(nil),         // 13: inkan.v1.ServiceNotice
+	(*ReaderStatus)(nil),          // 14: inkan.v1.ReaderStatus
+	(*CardStatus)(nil),            // 15: inkan.v1.CardStatus
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(CardState)(0),                // 17: inkan.v1.CardState
+	(*PinStatus)(nil),             // 18: inkan.v1.PinStatus
+	(*Certificate)(nil),           // 19: inkan.v1.Certificate
 }
 var file_inkan_v1_status_proto_depIdxs = []int32{
-	4,  // 0: inkan.v1.DiagnoseResponse.steps:type_name -> inkan.v1.DiagnoseStep
+	6,  // 0: inkan.v1.DiagnoseResponse.steps:type_name -> inkan.v1.DiagnoseStep
 	0,  // 1: inkan.v1.DiagnoseStep.layer:type_name -> inkan.v1.Layer
 	1,  // 2: inkan.v1.DiagnoseStep.result:type_name -> inkan.v1.StepResult
-	9,  // 3: inkan.v1.GetStatusResponse.status:type_name -> inkan.v1.Status
-	9,  // 4: inkan.v1.WatchStatusResponse.status:type_name -> inkan.v1.Status
-	10, // 5: inkan.v1.Status.service:type_name -> inkan.v1.ServiceStatus
-	12, // 6: inkan.v1.Status.readers:type_name -> inkan.v1.ReaderStatus
-	13, // 7: inkan.v1.Status.cards:type_name -> inkan.v1.CardStatus
-	14, // 8: inkan.v1.ServiceStatus.started_at:type_name -> google.protobuf.Timestamp
-	11, // 9: inkan.v1.ServiceStatus.notices:type_name -> inkan.v1.ServiceNotice
+	11, // 3: inkan.v1.GetStatusResponse.status:type_name -> inkan.v1.Status
+	11, // 4: inkan.v1.WatchStatusResponse.status:type_name -> inkan.v1.Status
+	12, // 5: inkan.v1.Status.service:type_name -> inkan.v1.ServiceStatus
+	14, // 6: inkan.v1.Status.readers:type_name -> inkan.v1.ReaderStatus
+	15, // 7: inkan.v1.Status.cards:type_name -> inkan.v1.CardStatus
+	16, // 8: inkan.v1.ServiceStatus.started_at:type_name -> google.protobuf.Timestamp
+	13, // 9: inkan.v1.ServiceStatus.notices:type_name -> inkan.v1.ServiceNotice
 	0,  // 10: inkan.v1.ServiceStatus.missing:type_name -> inkan.v1.Layer
-	15, // 11: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
-	16, // 12: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
-	17, // 13: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
-	16, // 14: inkan.v1.CardStatus.unlock_code:type_name -> inkan.v1.PinStatus
-	11, // 15: inkan.v1.CardStatus.notices:type_name -> inkan.v1.ServiceNotice
-	5,  // 16: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
-	7,  // 17: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
-	2,  // 18: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
-	6,  // 19: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
-	8,  // 20: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
-	3,  // 21: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
-	19, // [19:22] is the sub-list for method output_type
-	16, // [16:19] is the sub-list for method input_type
+	17, // 11: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
+	18, // 12: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
+	19, // 13: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
+	18, // 14: inkan.v1.CardStatus.unlock_code:type_name -> inkan.v1.PinStatus
+	13, // 15: inkan.v1.CardStatus.notices:type_name -> inkan.v1.ServiceNotice
+	2,  // 16: inkan.v1.StatusService.GetVersion:input_type -> inkan.v1.GetVersionRequest
+	7,  // 17: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
+	9,  // 18: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
+	4,  // 19: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
+	3,  // 20: inkan.v1.StatusService.GetVersion:output_type -> inkan.v1.GetVersionResponse
+	8,  // 21: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
+	10, // 22: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
+	5,  // 23: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -1164,7 +1268,7 @@ func file_inkan_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_status_proto_rawDesc), len(file_inkan_v1_status_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

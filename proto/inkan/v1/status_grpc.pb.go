@@ -19,6 +19,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	StatusService_GetVersion_FullMethodName  = "/inkan.v1.StatusService/GetVersion"
 	StatusService_GetStatus_FullMethodName   = "/inkan.v1.StatusService/GetStatus"
 	StatusService_WatchStatus_FullMethodName = "/inkan.v1.StatusService/WatchStatus"
 	StatusService_Diagnose_FullMethodName    = "/inkan.v1.StatusService/Diagnose"
@@ -32,6 +33,8 @@ const (
 // whether a card is present; holder, keys, tries and certificates are for
 // signers, helpdesk, administrator and auditor.
 type StatusServiceClient interface {
+	// GetVersion returns which inkand answers. It waits for nothing.
+	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
 	// GetStatus returns the present state. It sends nothing to any card.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// WatchStatus sends the present state at once and then each change, with
@@ -48,6 +51,16 @@ type statusServiceClient struct {
 
 func NewStatusServiceClient(cc grpc.ClientConnInterface) StatusServiceClient {
 	return &statusServiceClient{cc}
+}
+
+func (c *statusServiceClient) GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetVersionResponse)
+	err := c.cc.Invoke(ctx, StatusService_GetVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *statusServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error) {
@@ -97,6 +110,8 @@ func (c *statusServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest,
 // whether a card is present; holder, keys, tries and certificates are for
 // signers, helpdesk, administrator and auditor.
 type StatusServiceServer interface {
+	// GetVersion returns which inkand answers. It waits for nothing.
+	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
 	// GetStatus returns the present state. It sends nothing to any card.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// WatchStatus sends the present state at once and then each change, with
@@ -115,6 +130,9 @@ type StatusServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedStatusServiceServer struct{}
 
+func (UnimplementedStatusServiceServer) GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
+}
 func (UnimplementedStatusServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
 }
@@ -143,6 +161,24 @@ func RegisterStatusServiceServer(s grpc.ServiceRegistrar, srv StatusServiceServe
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&StatusService_ServiceDesc, srv)
+}
+
+func _StatusService_GetVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatusServiceServer).GetVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatusService_GetVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatusServiceServer).GetVersion(ctx, req.(*GetVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _StatusService_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -199,6 +235,10 @@ var StatusService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "inkan.v1.StatusService",
 	HandlerType: (*StatusServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetVersion",
+			Handler:    _StatusService_GetVersion_Handler,
+		},
 		{
 			MethodName: "GetStatus",
 			Handler:    _StatusService_GetStatus_Handler,

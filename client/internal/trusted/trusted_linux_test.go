@@ -1,6 +1,7 @@
-package promptcmd
+package trusted
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,9 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func english(en, _ string) string { return en }
-
-func TestTheWayToThePINSocketMustBeTrusted(t *testing.T) {
+func TestTheWayToASocketMustBeTrusted(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(t *testing.T, outer, inner string)
@@ -23,7 +22,11 @@ func TestTheWayToThePINSocketMustBeTrusted(t *testing.T) {
 		{"the user's own", func(*testing.T, string, string) {}, "inner", ""},
 		{"by a link", func(t *testing.T, outer, inner string) { check(t, os.Symlink(inner, filepath.Join(outer, "link"))) }, "link", ""},
 		{"written to by all", func(t *testing.T, _, inner string) { check(t, os.Chmod(inner, 0o777)) }, "inner", "inner can be written to by others"},
-		{"written to by its group", func(t *testing.T, _, inner string) { check(t, os.Chmod(inner, 0o770)) }, "inner", "inner can be written to by others"},
+		{"written to by the user's own group", func(t *testing.T, _, inner string) { check(t, os.Chmod(inner, 0o770)) }, "inner", ""},
+		{"written to by another group", func(t *testing.T, _, inner string) {
+			needRoot(t)
+			check(t, errors.Join(os.Chown(inner, 0, 65534), os.Chmod(inner, 0o770)))
+		}, "inner", "inner can be written to by others"},
 		{"made by anybody, kept by sticky", func(t *testing.T, _, inner string) { check(t, os.Chmod(inner, 0o777|os.ModeSticky)) }, "inner", "inner can be written to by others"},
 		{"a folder above is written to by all", func(t *testing.T, outer, _ string) { check(t, os.Chmod(outer, 0o777)) }, "inner", "can be written to by others"},
 		{"a folder above is shared as /tmp is", func(t *testing.T, outer, _ string) { check(t, os.Chmod(outer, 0o777|os.ModeSticky)) }, "inner", ""},
@@ -41,7 +44,7 @@ func TestTheWayToThePINSocketMustBeTrusted(t *testing.T) {
 			check(t, err)
 			t.Cleanup(func() { _ = l.Close() })
 			tc.change(t, outer, inner)
-			conn, err := connect(t.Context(), filepath.Join(outer, tc.path, "pin.sock"), english)
+			conn, err := Dial(t.Context(), "unixpacket", filepath.Join(outer, tc.path, "pin.sock"))
 			if conn != nil {
 				_ = conn.Close()
 			}
@@ -52,7 +55,7 @@ func TestTheWayToThePINSocketMustBeTrusted(t *testing.T) {
 	}
 }
 
-func TestWhoServesThePINSocketMustBeTrusted(t *testing.T) {
+func TestWhoServesASocketMustBeTrusted(t *testing.T) {
 	needRoot(t)
 	dir, err := os.MkdirTemp("", "inkan")
 	check(t, err)
@@ -74,8 +77,9 @@ func TestWhoServesThePINSocketMustBeTrusted(t *testing.T) {
 	err = unix.Listen(fd, 1)
 	as(0)
 	check(t, err)
-	if conn, err := connect(t.Context(), path, english); conn != nil || err == nil || !strings.Contains(err.Error(), "the PIN socket is served by user 65534") {
-		t.Errorf("got %v, %v; want that it is served by user 65534", conn, err)
+	conn, err := Dial(t.Context(), "unixpacket", path)
+	if r, ok := errors.AsType[*Refusal](err); conn != nil || !ok || r.In("en") != "a program of user 65534 listens" || r.In("ja") == r.In("en") {
+		t.Errorf("got %v, %v; want that a program of user 65534 listens", conn, err)
 	}
 }
 
