@@ -157,7 +157,9 @@ func (b *bench) await(cardID string) *inkanpb.CardStatus {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
-	for u, err := range b.client().Watch(ctx) {
+	c := b.client()
+	defer c.Close()
+	for u, err := range c.Watch(ctx) {
 		if err != nil {
 			b.Fatalf("card %s was never seen: %v\n%s", cardID, err, b.log())
 		}
