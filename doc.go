@@ -7,6 +7,7 @@
 //	proto/inkan/v1          the contract: .proto files and their Go code
 //	proto/catalogue         the errors of errors.proto, in words; errorpage writes docs/errors.md
 //	client                  what programs import: Dial, Client, Signer, errors
+//	client/clienttest       an inkand for tests of such programs
 //	client/cli              the command inkan; its main is client/cmd/inkan
 //	client/cli/promptcmd    the program inkan-prompt, the trusted prompt
 //	client/cli/ttyprompt    questions at the terminal, of both programs

@@ -154,6 +154,12 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./client", "./token"},
 	},
 	{
+		of:  []string{"./client/clienttest/..."},
+		may: []string{"./client/...", "./proto/..."},
+		why: "who tests a program that imports the client gets a fake inkand, and nothing of the daemon",
+		bad: [2]string{"./client/clienttest", "./daemon/daemontest"},
+	},
+	{
 		of:  []string{"./client/cli/...", "./client/tray/..."},
 		may: []string{"./client/...", "./proto/..."},
 		why: "the CLI and the tray are clients like any other",

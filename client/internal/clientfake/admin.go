@@ -9,11 +9,8 @@ import (
 // SupportBundle implements AdminService: two parts, the second with what a
 // terminal would obey.
 func (s *Server) SupportBundle(_ *inkanpb.SupportBundleRequest, stream grpc.ServerStreamingServer[inkanpb.SupportBundleResponse]) error {
-	s.mu.Lock()
-	err := s.failures["SupportBundle"]
-	delete(s.failures, "SupportBundle")
-	s.mu.Unlock()
-	if err != nil {
+	if answer := s.next("SupportBundle"); answer != nil {
+		_, err := answer(stream.Context(), nil)
 		return err
 	}
 	for _, p := range []*inkanpb.SupportBundleResponse{{Name: "versions", Text: "inkand v0.0.0-fake\n"}, {Name: "log of inkand", Text: "one\n\x1b[31mtwo"}} {

@@ -38,6 +38,9 @@ func (s *Server) Hold() { s.change(func(c *card) { c.held = true }) }
 // TakeCardOut leaves the card in the register only.
 func (s *Server) TakeCardOut() { s.change(func(c *card) { c.gone = true }) }
 
+// PutCardIn puts it back.
+func (s *Server) PutCardIn() { s.change(func(c *card) { c.gone = false }) }
+
 // ChangeStatus makes f change what status shows of the card.
 func (s *Server) ChangeStatus(f func(*inkanpb.CardStatus)) { s.change(func(c *card) { c.status = f }) }
 

@@ -39,7 +39,7 @@ type Server struct {
 	mu       sync.Mutex // guards the fields that follow
 	card     card
 	records  []*inkanpb.Record
-	failures map[string]error // by method name; used up by the next call
+	scripted map[string][]Answer // by method name; each is used up by one call
 	seen     []metadata.MD
 	agents   map[string]*agentConn
 	answers  int                      // PINs that agents sent
@@ -64,7 +64,7 @@ func Start(dir string) (*Server, error) {
 	}
 	s := &Server{
 		Socket: filepath.Join(dir, "inkan.sock"), PINSocket: filepath.Join(dir, "pin.sock"), Keys: made,
-		card: newCard(), failures: map[string]error{}, agents: map[string]*agentConn{},
+		card: newCard(), scripted: map[string][]Answer{}, agents: map[string]*agentConn{},
 		changed: make(chan struct{}), sequence: 1, level: inkanpb.APILevel,
 		losses: map[string]Lose{}, firsts: map[string]first{}, counts: map[string]int{},
 	}
@@ -98,11 +98,20 @@ func (s *Server) Stop() {
 	s.work.Wait()
 }
 
+// Answer is what a call is answered, in the place of what the fake would do.
+type Answer func(ctx context.Context, req any) (any, error)
+
 // FailNext makes the next call of a method fail, for example "Sign".
 func (s *Server) FailNext(method string, err error) {
+	s.Script(method, func(context.Context, any) (any, error) { return nil, err })
+}
+
+// Script answers the next calls of a method, for example "Sign", after those
+// that were scripted before.
+func (s *Server) Script(method string, answers ...Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures[method] = err
+	s.scripted[method] = append(s.scripted[method], answers...)
 }
 
 // Warn makes signatures carry warnings.
@@ -154,6 +163,18 @@ func (s *Server) Wire() []byte {
 	return append([]byte(nil), s.wire...)
 }
 
+// next takes the next scripted answer of a method, nil if there is none.
+func (s *Server) next(method string) Answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := s.scripted[method]
+	if len(waiting) == 0 {
+		return nil
+	}
+	s.scripted[method] = waiting[1:]
+	return waiting[0]
+}
+
 func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	method := filepath.Base(info.FullMethod)
@@ -162,13 +183,12 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 	}
 	s.mu.Lock()
 	s.seen = append(s.seen, md)
-	err := s.failures[method]
-	delete(s.failures, method)
 	s.mu.Unlock()
-	if err != nil {
-		return nil, err
+	next := Answer(handle)
+	if scripted := s.next(method); scripted != nil {
+		next = scripted
 	}
-	return s.once(method, req, func() (any, error) { return handle(ctx, req) })
+	return s.once(method, req, func() (any, error) { return next(ctx, req) })
 }
 
 // wireRecorder keeps the decoded headers, which HPACK hides on the wire.

@@ -106,8 +106,11 @@ func (s *Server) statusLocked() *inkanpb.Status {
 // ListKeys implements SigningService, one key a page.
 func (s *Server) ListKeys(_ context.Context, q *inkanpb.ListKeysRequest) (*inkanpb.ListKeysResponse, error) {
 	s.mu.Lock()
-	hidden := s.hidden
+	hidden, gone := s.hidden, s.card.gone
 	s.mu.Unlock()
+	if gone {
+		return &inkanpb.ListKeysResponse{}, nil
+	}
 	if hidden {
 		return nil, StatusError(inkanpb.Reason_REASON_CALLER_NOT_ALLOWED, "uid", "1001", "detail", "not in group inkan")
 	}
@@ -130,6 +133,12 @@ func (s *Server) GetCertificate(_ context.Context, q *inkanpb.GetCertificateRequ
 }
 
 func (s *Server) key(id string) (Key, error) {
+	s.mu.Lock()
+	gone := s.card.gone
+	s.mu.Unlock()
+	if gone {
+		return Key{}, StatusError(inkanpb.Reason_REASON_KEY_NOT_FOUND, "key", id)
+	}
 	for _, k := range s.Keys {
 		if k.Proto.GetId() == id {
 			return k, nil
