@@ -1,7 +1,7 @@
 # Every target is one line or one script under .ci/. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run serve serve-softhsm test race e2e bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
+.PHONY: help build run serve serve-softhsm test race e2e samples bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ race: ## run the tests of all packages under the race detector
 
 e2e: build ## run what people run, with real processes
 	.ci/e2e
+
+samples: build ## run the samples in Python and Node.js
+	.ci/samples
 
 bench: ## run the benchmarks into build/bench.txt and summarise them
 	.ci/bench
