@@ -107,6 +107,11 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./daemon/internal/rpc", "./daemon/internal/store"},
 	},
 	{
+		of:  []string{"./daemon/internal/messagetest"},
+		why: "making a message needs its descriptor alone",
+		bad: [2]string{"./daemon/internal/messagetest", "./proto/inkan/v1"},
+	},
+	{
 		of:  []string{"./daemon/internal/failpoint"},
 		why: "naming a moment needs nothing",
 		bad: [2]string{"./daemon/internal/failpoint", "./token"},
