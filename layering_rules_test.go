@@ -123,7 +123,7 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./daemon", "./client"},
 	},
 	{
-		of:  []string{"./daemon/daemontest/...", "./daemon/pcscdtest/...", "./daemon/processtest/..."},
+		of:  []string{"./daemon/daemontest/...", "./daemon/pcscdtest/...", "./daemon/processtest/...", "./daemon/loadtest/..."},
 		may: []string{"./daemon", "./daemon/internal/...", "./daemon/daemontest/...", "./client", "./pcsc/...", "./token/...", "./proto/..."},
 		why: "the test kit runs the daemon and its client in one process, without their mains",
 		bad: [2]string{"./daemon/daemontest", "./client/cli"},

@@ -111,7 +111,12 @@ func (h *fuzzHouse) openAgent(f *testing.F, d *daemontest.Daemon) string {
 			Welcomed: func(given string) error { id <- given; return nil },
 		}.Serve(ctx, conn)
 	}()
-	f.Cleanup(func() { stop(); _ = <-ended })
+	f.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			f.Errorf("the agent ended with %v", err)
+		}
+	})
 	select {
 	case given := <-id:
 		return given

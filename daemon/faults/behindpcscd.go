@@ -15,29 +15,35 @@ import (
 	"time"
 )
 
-// behindPCSCD is what F8 and F9 have in common: they are tests of
-// daemon/pcscdtest, which run in a process of their own, for libpcsclite finds
-// only one pcscd in the life of a process. Their lines are read here.
-func behindPCSCD(test string) func(context.Context, *Run) error {
+// The packages of the classes that are tests and run in a process of their own:
+// F8 and F9 because libpcsclite finds only one pcscd in the life of a process,
+// F11 and F12 because they measure what a process has open.
+const (
+	behindPCSCD = "pcscdtest"
+	underLoad   = "loadtest"
+)
+
+// inTest is a class that is a test of such a package. Its lines are read here.
+func inTest(pkg, test string) func(context.Context, *Run) error {
 	return func(ctx context.Context, r *Run) error {
-		binary, err := buildReaders(ctx, filepath.Dir(r.Release))
+		binary, err := buildTests(ctx, filepath.Dir(r.Release), pkg)
 		if err != nil {
 			return err
 		}
-		return r.readers(ctx, exec.CommandContext(ctx, binary, "-test.run", "^"+test+"$", "-test.timeout", "0")) //nolint:gosec // built by the run itself
+		return r.readers(ctx, exec.CommandContext(ctx, binary, "-test.run", "^"+test+"$", "-test.timeout", "0", "-test.v")) //nolint:gosec // built by the run itself
 	}
 }
 
-// buildReaders makes the program of these tests, once for all classes.
-func buildReaders(ctx context.Context, dir string) (string, error) {
-	binary := filepath.Join(dir, "pcscd.test")
+// buildTests makes the program of the tests of a package, once for all classes.
+func buildTests(ctx context.Context, dir, pkg string) (string, error) {
+	binary := filepath.Join(dir, pkg+".test")
 	if _, err := os.Stat(binary); err == nil {
 		return binary, nil
 	}
 	c := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-o", binary, //nolint:gosec // the path is of our own making
-		"github.com/inkan-project/inkan/daemon/pcscdtest")
+		"github.com/inkan-project/inkan/daemon/"+pkg)
 	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the tests behind pcscd: %w\n%s", err, out)
+		return "", fmt.Errorf("building the tests of %s: %w\n%s", pkg, err, out)
 	}
 	return binary, nil
 }
@@ -55,21 +61,31 @@ func (r *Run) readers(ctx context.Context, cmd *exec.Cmd) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	r.measured(out.Bytes())
 	violations, whole := r.countReaders(out.Bytes())
 	if !whole || (ended != nil) != (violations > 0) {
 		if err := os.WriteFile(filepath.Join(r.Dir, "output"), out.Bytes(), 0o600); err != nil {
 			return err
 		}
-		return fmt.Errorf("the test behind pcscd noted %d violations and ended with %w: %s",
+		return fmt.Errorf("the test noted %d violations and ended with %w: %s",
 			violations, errors.Join(ended, errors.New("see its output")), tail(out.Bytes()))
 	}
 	return nil
 }
 
+// measured repeats the numbers that a test has printed.
+func (r *Run) measured(output []byte) {
+	for line := range strings.Lines(string(output)) {
+		if strings.Contains(line, "p99") && !strings.Contains(line, "VIOLATION") && !strings.Contains(line, "I11:") {
+			_, _ = fmt.Fprintln(r.Log, " ", strings.TrimSpace(line))
+		}
+	}
+}
+
 // countReaders counts faults and violations from the lines of such a test.
 // whole says that it came to its last line, and that this says the same.
 func (r *Run) countReaders(output []byte) (violations int, whole bool) {
-	all := []Invariant{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10}
+	all := []Invariant{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11}
 	for lines := bufio.NewScanner(bytes.NewReader(output)); lines.Scan(); {
 		var invariant, faults, told int
 		switch line := lines.Text(); {

@@ -15,7 +15,7 @@ func TestWhatATestBehindPCSCDSaysIsCounted(t *testing.T) {
 		"all well":                   {"echo faults=3 violations=0", 3, 0, false},
 		"a violation":                {"echo 'VIOLATION I1 variant piv: one PIN more'; echo faults=3 violations=1; exit 1", 3, 1, false},
 		"one that it forgot":         {"echo 'VIOLATION I1 variant piv: one PIN more'; echo faults=3 violations=0; exit 1", 3, 1, true},
-		"another invariant":          {"echo 'VIOLATION I11 variant piv: one PIN more'; echo faults=3 violations=1; exit 1", 0, 0, true},
+		"another invariant":          {"echo 'VIOLATION I12 variant piv: one PIN more'; echo faults=3 violations=1; exit 1", 0, 0, true},
 		"a fault never reached":      {"echo faults=3 violations=0; exit 1", 3, 0, true},
 		"a violation without a fail": {"echo 'VIOLATION I1 x'; echo faults=3 violations=1", 3, 1, true},
 		"a process that died":        {"kill -9 $$", 0, 0, true},

@@ -59,6 +59,7 @@ const (
 	I8  Invariant = "I8: it ends as documented, and a damaged file is kept"
 	I9  Invariant = "I9: what was acknowledged survives"
 	I10 Invariant = "I10: it serves again within two seconds"
+	I11 Invariant = "I11: nobody keeps others from signing, and nothing is left of who has gone"
 )
 
 // Class is one kind of fault.
@@ -116,8 +117,10 @@ func Classes() []Class {
 		{ID: "F5", Name: "torn tails", Run: tornTails},
 		{ID: "F6", Name: "bit rot", Run: bitRot},
 		{ID: "F7", Name: "failing writes and syncs", Run: failingDisks},
-		{ID: "F8", Name: "pcscd killed under load", Run: behindPCSCD("TestF8")},
-		{ID: "F9", Name: "readers and cards lost between commands", Run: behindPCSCD("TestF9")},
+		{ID: "F8", Name: "pcscd killed under load", Run: inTest(behindPCSCD, "TestF8")},
+		{ID: "F9", Name: "readers and cards lost between commands", Run: inTest(behindPCSCD, "TestF9")},
+		{ID: "F11", Name: "a thousand calls at once", Run: inTest(underLoad, "TestF11")},
+		{ID: "F12", Name: "abuse of the socket", Run: inTest(underLoad, "TestF12")},
 		{ID: "F14", Name: "clock jumps", Run: clockJumps},
 		{ID: "F16", Name: "two inkand, copied and restored state", Run: twoDaemons},
 	}

@@ -18,7 +18,8 @@ type turns struct {
 
 // queue is who waits for one card. There is one while the card is in use.
 type queue struct {
-	users   []uint32 // who wait, the next one first
+	served  uint32   // whose turn it is
+	users   []uint32 // who wait besides, the next one first
 	waiting map[uint32][]chan struct{}
 }
 
@@ -50,10 +51,10 @@ func (t *turns) join(card token.CardID, uid uint32) chan struct{} {
 	defer t.mu.Unlock()
 	q := t.cards[card]
 	if q == nil {
-		t.cards[card] = &queue{waiting: map[uint32][]chan struct{}{}}
+		t.cards[card] = &queue{served: uid, waiting: map[uint32][]chan struct{}{}}
 		return nil
 	}
-	if len(q.waiting[uid]) == 0 {
+	if len(q.waiting[uid]) == 0 && uid != q.served {
 		q.users = append(q.users, uid)
 	}
 	mine := make(chan struct{})
@@ -66,17 +67,18 @@ func (t *turns) next(card token.CardID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	q := t.cards[card]
+	if len(q.waiting[q.served]) > 0 { // behind all others who wait
+		q.users = append(q.users, q.served)
+	}
 	if len(q.users) == 0 {
 		delete(t.cards, card)
 		return
 	}
 	uid := q.users[0]
-	q.users = q.users[1:]
+	q.served, q.users = uid, q.users[1:]
 	first := q.waiting[uid][0]
-	if rest := q.waiting[uid][1:]; len(rest) > 0 {
-		q.waiting[uid] = rest
-		q.users = append(q.users, uid)
-	} else {
+	q.waiting[uid] = q.waiting[uid][1:]
+	if len(q.waiting[uid]) == 0 {
 		delete(q.waiting, uid)
 	}
 	close(first)

@@ -37,7 +37,7 @@ func TestUsersWhoWantOneCardTakeTurns(t *testing.T) {
 		for _, name := range []string{"a1", "a2", "a3", "a4"} {
 			want(1, name)
 		}
-		want(2, "b1") // comes last, and waits for one other
+		want(2, "b1") // comes last, and waits for whose turn it is
 		want(2, "b2")
 		want(3, "c1")
 		if done, err := turns.take(t.Context(), "another card", 1); err != nil {
@@ -47,7 +47,7 @@ func TestUsersWhoWantOneCardTakeTurns(t *testing.T) {
 		}
 		first()
 		all.Wait()
-		if want := []string{"a1", "b1", "c1", "a2", "b2", "a3", "a4"}; !slices.Equal(order, want) {
+		if want := []string{"b1", "c1", "a1", "b2", "a2", "a3", "a4"}; !slices.Equal(order, want) {
 			t.Errorf("turns %v, want %v", order, want)
 		}
 		if len(turns.cards) != 0 {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/credentials"
 	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
@@ -18,20 +20,47 @@ import (
 const requestTime = 5 * time.Second
 
 // errTooManyConnections is why a connection is closed without a word.
-var errTooManyConnections = errors.New("too many connections of this user, or of all")
+var errTooManyConnections = errors.New("too much of this user, or of all")
 
 // gatedListener hands out connections that tell the gate when they are closed.
 // gRPC closes what it accepted however the connection ends, but not always what
 // a handshake made of it.
-type gatedListener struct{ net.Listener }
+type gatedListener struct {
+	net.Listener
+	gate *gate
+}
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. Connections that come too fast end here.
 func (l gatedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if uid, ok := userOf(conn); ok && !l.gate.dial(uid) {
+			_ = conn.Close()
+			continue
+		}
+		return &gatedConn{Conn: conn}, nil
 	}
-	return &gatedConn{Conn: conn}, nil
+}
+
+// userOf returns the user at the other end, where that can be told at once.
+// Who calls is found out later, and for certain.
+func userOf(conn net.Conn) (uid uint32, ok bool) {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	var who *unix.Ucred
+	if raw.Control(func(fd uintptr) { who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
+		return 0, false
+	}
+	return who.Uid, true
 }
 
 type gatedConn struct {
@@ -93,6 +122,9 @@ func (c gatedCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.
 		return nil, nil, errTooManyConnections
 	}
 	accepted.entered(leave)
+	uid := wired.Caller().UID
+	wired.wire.heard.rest = prefaceLength
+	wired.wire.came = func(n int) bool { return c.gate.frames(uid, n) }
 	if e == tell {
 		wired.wire.refused = true
 		time.AfterFunc(tellTime, func() { _ = conn.Close() })

@@ -43,6 +43,14 @@ const (
 // userDials is how many connections one user may open in a second, on average.
 const userDials = 100
 
+// Whoever goes on asking for what is refused, or sends frames that no program
+// needs, is shut out for shutTime: connections are cut, new ones closed.
+const (
+	refusalShare = 0.5 // of UserRate: refusals in a second, on average
+	frameShare   = 10  // of UserRate: frames in a second, on average; a call has five
+	shutTime     = 2 * time.Second
+)
+
 func (l Limits) withDefaults() Limits {
 	set := func(n *int, value int) {
 		if *n <= 0 {
@@ -71,32 +79,32 @@ type gate struct {
 
 // guest is what one user has open.
 type guest struct {
-	conns, told, calls int
-	begun, dialled     bucket
+	conns, told, calls                int
+	begun, refused, dialled, framesIn bucket
+	shutUntil                         time.Time
 }
 
 // bucket lets so many through in a second on average, and twice as many at
 // once.
 type bucket struct {
-	left    float64
-	at      time.Time
-	refused int // since one was let through
+	left float64
+	at   time.Time
 }
 
-func (b *bucket) take(now time.Time, rate int) bool {
-	most := float64(2 * rate)
+// take takes n, or what there is and reports false.
+func (b *bucket) take(now time.Time, rate float64, n int) bool {
+	most := 2 * rate
 	if b.at.IsZero() {
 		b.left = most
 	} else if passed := now.Sub(b.at).Seconds(); passed > 0 {
-		b.left = min(most, b.left+passed*float64(rate))
+		b.left = min(most, b.left+passed*rate)
 	}
 	b.at = now
-	if b.left < 1 {
-		b.refused++
+	if b.left < float64(n) {
+		b.left = 0
 		return false
 	}
-	b.left--
-	b.refused = 0
+	b.left -= float64(n)
 	return true
 }
 
@@ -116,6 +124,14 @@ const (
 	served              // as it should be
 )
 
+// dial lets a user open a connection, or not, before anything is done for it.
+func (g *gate) dial(uid uint32) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u, now := g.userLocked(uid), g.now()
+	return !now.Before(u.shutUntil) && u.dialled.take(now, userDials, 1)
+}
+
 // connect counts a connection in. leave counts it out; it is called once.
 func (g *gate) connect(uid uint32) (e entry, leave func()) {
 	g.mu.Lock()
@@ -123,9 +139,6 @@ func (g *gate) connect(uid uint32) (e entry, leave func()) {
 	u := g.userLocked(uid)
 	spare := u.conns == 0 && g.conns < g.limits.Connections+spareConnections
 	switch {
-	case !u.dialled.take(g.now(), userDials):
-		g.forgetLocked(uid)
-		return shut, nil
 	case u.conns < g.limits.UserConnections && (g.conns < g.limits.Connections || spare):
 		u.conns++
 		g.conns++
@@ -139,17 +152,36 @@ func (g *gate) connect(uid uint32) (e entry, leave func()) {
 }
 
 // begin lets a user begin a call, or not. flood means that the user was
-// refused for so long that the connection is not worth keeping.
+// refused so often that the connection is not worth keeping.
 func (g *gate) begin(uid uint32) (ok, flood bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	u := g.userLocked(uid)
-	ok = u.begun.take(g.now(), g.limits.UserRate)
-	flood = u.begun.refused > 2*g.limits.UserRate
-	if flood {
-		u.begun.refused = 0
+	u, now, rate := g.userLocked(uid), g.now(), float64(g.limits.UserRate)
+	switch {
+	case now.Before(u.shutUntil):
+		return false, true
+	case u.begun.take(now, rate, 1):
+		return true, false
+	case u.refused.take(now, refusalShare*rate, 1):
+		return false, false
 	}
-	return ok, flood
+	u.shutUntil = now.Add(shutTime)
+	return false, true
+}
+
+// frames counts what came of a user; flood as in begin.
+func (g *gate) frames(uid uint32, n int) (flood bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	u, now := g.userLocked(uid), g.now()
+	if now.Before(u.shutUntil) {
+		return true
+	}
+	if u.framesIn.take(now, frameShare*float64(g.limits.UserRate), n) {
+		return false
+	}
+	u.shutUntil = now.Add(shutTime)
+	return true
 }
 
 // run counts a call in; done counts it out. The error is KindTooManyCalls.

@@ -81,12 +81,45 @@ func TestCallsThatComeTooFastAreRefusedUntilTimePasses(t *testing.T) {
 	if ok, _ := g.begin(2); !ok {
 		t.Error("another user is refused")
 	}
-	refused := 0
-	for flood := false; !flood; refused++ {
-		_, flood = g.begin(1)
+	for i := 0; ; i++ { // some refusals are spent above
+		if _, flood := g.begin(1); flood {
+			break
+		}
+		if i > 10 {
+			t.Fatal("who goes on is not shut out")
+		}
 	}
-	if refused != 20 {
-		t.Errorf("a flood after %d more, want 20", refused)
+	if g.dial(1) || !g.dial(2) || !g.frames(1, 1) || g.frames(2, 1) {
+		t.Error("who floods opens connections, or another user does not")
+	}
+	*now = now.Add(shutTime)
+	if ok, flood := g.begin(1); !ok || flood || !g.dial(1) {
+		t.Error("who flooded is shut out for ever")
+	}
+}
+
+func TestFramesThatNoProgramNeedsShutOut(t *testing.T) {
+	g, _ := steady(Limits{UserRate: 10})
+	if g.frames(1, 200) || !g.frames(1, 1) {
+		t.Error("want 200 frames at once to pass, and the next not")
+	}
+}
+
+func TestFramesAreCountedHoweverTheyCome(t *testing.T) {
+	var stream []byte
+	for i := range 50 {
+		stream = append(stream, byte(i>>8), 0, byte(i), 0, 0, 0, 0, 0, 1)
+		stream = append(stream, make([]byte, i)...)
+	}
+	for size := 1; size <= len(stream); size += 7 {
+		var f frames
+		n := 0
+		for rest := stream; len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			n += f.count(rest[:min(size, len(rest))])
+		}
+		if n != 50 {
+			t.Errorf("in pieces of %d bytes: %d frames, want 50", size, n)
+		}
 	}
 }
 

@@ -107,7 +107,7 @@ func New(cfg Config) (*Server, error) {
 
 // Serve answers calls on the listener until Stop, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(gatedListener{l}); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(gatedListener{l, s.gate}); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil // Stop came first

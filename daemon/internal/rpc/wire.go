@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"reflect"
@@ -115,6 +116,9 @@ type wire struct {
 	wires   *wires
 	refused bool // by the gate: each call is told so; set before the first call
 
+	came  func(frames int) (flood bool) // nil: nobody counts; set before the first read
+	heard frames                        // of the goroutine that reads
+
 	writing sync.Mutex // held during a write; guards frames
 	frames  frames
 
@@ -126,6 +130,17 @@ type wire struct {
 
 // NetConn returns the connection below.
 func (c *wire) NetConn() net.Conn { return c.Conn }
+
+// Read reads, and ends the connection of a user who sends too much.
+func (c *wire) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.came != nil && n > 0 {
+		if came := c.heard.count(b[:n]); came > 0 && c.came(came) {
+			return 0, errors.Join(errTooManyConnections, c.Close())
+		}
+	}
+	return n, err
+}
 
 // carried is bytes of a stream's messages.
 type carried struct {
