@@ -92,15 +92,32 @@ func confined(writable []string, f func() error) (missing []string, err error) {
 		return nil, err
 	}
 	done := make(chan struct{})
-	go func() {
+	go onOtherThread(func() {
 		defer close(done)
-		runtime.LockOSThread() // for good
 		if missing, err = module.Confine(writable); err == nil {
 			err = f()
 		}
-	}()
+	})
 	<-done
 	return missing, err
+}
+
+// onOtherThread calls f on a thread that ends with the goroutine. The first one
+// of a process never ends, and is what others know the process by: confined, it
+// would be as one with each module. It is held while f has another.
+func onOtherThread(f func()) {
+	runtime.LockOSThread() // for good, but for the first
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onOtherThread(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // closeOnExec keeps what this process was started with from what it starts: all
