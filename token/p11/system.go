@@ -54,6 +54,8 @@ func newSystem(inner pcsc.System, modules []*Module, logger *slog.Logger, lose f
 	}
 	for _, m := range modules {
 		s.patience[m] = &patience{}
+	}
+	for _, m := range modules {
 		if m.Own {
 			s.running.Go(func() { s.watch(ctx, m) })
 		}
