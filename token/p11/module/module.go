@@ -72,7 +72,7 @@ func serve() int {
 func send(a frame.Answer) error {
 	err := frame.Send(Socket, a)
 	if errors.Is(err, frame.ErrGarbage) {
-		err = frame.Send(Socket, frame.Answer{Error: "the module says more than fits into an answer"})
+		err = frame.Send(Socket, failed("", errTooLong))
 	}
 	return err
 }
@@ -100,6 +100,9 @@ type process struct {
 	slot      uint
 	loggedIn  bool
 }
+
+// errTooLong is about an answer that could not be sent.
+var errTooLong = errors.New("the module says more than fits into an answer")
 
 // errOrder is a bug in inkand.
 var errOrder = errors.New("this cannot be asked for now")

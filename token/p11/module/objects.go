@@ -24,14 +24,18 @@ func (p *process) objects() frame.Answer {
 	if !p.isOpen {
 		return failed("", errOrder)
 	}
-	answer := frame.Answer{}
+	answer, size := frame.Answer{}, 0
 	for _, class := range []uint{pkcs11.CKO_CERTIFICATE, pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_PRIVATE_KEY} {
 		handles, err := p.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, class))
 		if err != nil {
 			return failed("C_FindObjects", err)
 		}
 		for _, handle := range handles {
-			answer.Objects = append(answer.Objects, p.object(class, handle))
+			o := p.object(class, handle)
+			if size += len(o.ID) + len(o.Label) + len(o.Certificate) + len(o.Modulus) + len(o.Exponent) + len(o.Params) + len(o.Point); size > frame.Max {
+				return failed("", errTooLong)
+			}
+			answer.Objects = append(answer.Objects, o)
 		}
 	}
 	return answer
