@@ -51,7 +51,7 @@ func (m medians) report(b *testing.B) {
 // the card's own syncs than in a row of its kind, with or without a service.
 // All are taken in turn, so that a slow disk or a cold cache meets each alike.
 func BenchmarkSign(b *testing.B) {
-	h := newBenchHouse(b)
+	h := newBenchHouse(b, pivcard.P256)
 	m := medians{}
 	for b.Loop() {
 		for _, slot := range []string{"9a", "9e"} {
@@ -88,12 +88,12 @@ func (digits delivered) Ask(context.Context, prompt.Request) (prompt.Answer, err
 	return prompt.Answer{PIN: pin, Source: prompt.SourcePrompt}, err
 }
 
-func newBenchHouse(b *testing.B) *benchHouse {
+func newBenchHouse(b *testing.B, keys pivcard.KeyType) *benchHouse {
 	b.Helper()
 	dir := b.TempDir()
 	h := &benchHouse{page: make([]byte, token.PINPageMin), keys: map[string]*inkanpb.Key{}}
-	h.serve(b, dir, Options{System: insert(b, filepath.Join(dir, "card")), prompter: delivered(pivcard.DemoPIN)})
-	h.reader = insert(b, filepath.Join(dir, "alone"))
+	h.serve(b, dir, Options{System: insertOf(b, filepath.Join(dir, "card"), keys), prompter: delivered(pivcard.DemoPIN)})
+	h.reader = insertOf(b, filepath.Join(dir, "alone"), keys)
 	h.record(b)
 	return h
 }
@@ -112,8 +112,14 @@ func (h *benchHouse) record(b *testing.B) {
 
 func insert(b testing.TB, dir string) *virtual.System {
 	b.Helper()
+	return insertOf(b, dir, pivcard.P256)
+}
+
+// insertOf inserts a card with keys of one type.
+func insertOf(b testing.TB, dir string, keys pivcard.KeyType) *virtual.System {
+	b.Helper()
 	card, err := pivcard.Open(pivcard.Options{Dir: dir, Keys: map[pivcard.Slot]pivcard.KeyType{
-		pivcard.SlotAuthentication: pivcard.P256, pivcard.SlotCardAuth: pivcard.P256,
+		pivcard.SlotAuthentication: keys, pivcard.SlotSignature: keys, pivcard.SlotCardAuth: keys,
 	}})
 	if err != nil {
 		b.Fatal(err)

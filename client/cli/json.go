@@ -136,6 +136,20 @@ type signJSON struct {
 	Algorithm string   `json:"algorithm"`
 }
 
+// manyJSON is what became of each of many documents.
+type manyJSON struct {
+	Documents []manyDocumentJSON `json:"documents"`
+	Key       string             `json:"key"`
+	Algorithm string             `json:"algorithm"`
+}
+
+type manyDocumentJSON struct {
+	Document  string  `json:"document"`
+	State     string  `json:"state"`               // signed, not signed, unknown
+	Signature string  `json:"signature,omitempty"` // the file that holds it
+	Record    *uint64 `json:"record,omitempty"`
+}
+
 // printJSON writes one value, indented unless it is one of a stream.
 func (a *app) printJSON(v any, stream bool) error {
 	var b bytes.Buffer

@@ -22,27 +22,41 @@ const maxDocumentName = 256
 type signFlags struct {
 	key, in, out, algorithm, name string
 	pinFD                         int
+
+	// for many documents
+	outDir     string
+	skipSigned bool
 }
 
 func (a *app) signCommand() *cobra.Command {
 	var f signFlags
 	cmd := &cobra.Command{
-		Use: "sign --key ID --in FILE --out FILE",
+		Use: "sign --key ID {--in FILE --out FILE | FILE...}",
 
 		DisableFlagsInUseLine: true,
 
-		Short: a.say("Sign a file", "ファイルに署名する"),
+		Short: a.say("Sign files", "ファイルに署名する"),
 		Long: a.say(`Hashes a file and signs the digest with a key of a card. The file is not sent.
 The PIN is asked on the terminal, or read from --pin-fd. The signature is raw:
-RSA as long as the modulus, ECDSA in ASN.1 DER, as openssl dgst -verify takes it.`,
+RSA as long as the modulus, ECDSA in ASN.1 DER, as openssl dgst -verify takes it.
+Several files are signed under one PIN entry, each into FILE.sig; the first
+failure ends it, and what is signed and what is not is listed.`,
 			`ファイルのダイジェストを計算し、ICカードの鍵で署名します。ファイルは送りません。
 暗証番号は端末で尋ねるか、--pin-fd から読みます。署名は生の形式で、
-openssl dgst -verify で検証できます(RSAは法の長さ、ECDSAはASN.1 DER)。`),
+openssl dgst -verify で検証できます(RSAは法の長さ、ECDSAはASN.1 DER)。
+複数のファイルは暗証番号1回の入力でまとめて署名し、それぞれ FILE.sig に書きます。
+失敗した時点で終了し、署名済みと未署名のファイルを表示します。`),
 		Example: `  inkan sign --key 9c --in bid.xml --out bid.sig
-  inkan sign --key 9a --alg RSA-PSS-SHA256 --in - --out bid.sig < bid.xml`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  inkan sign --key 9a --alg RSA-PSS-SHA256 --in - --out bid.sig < bid.xml
+  inkan sign --key 9c --out-dir signatures bid-1.xml bid-2.xml`,
+		RunE: func(cmd *cobra.Command, files []string) error {
 			a.started = true
+			if len(files) > 0 {
+				if err := f.checkMany(); err != nil {
+					return err
+				}
+				return a.withPIN(cmd, f.pinFD, func(ctx context.Context, c *client.Client) error { return a.signMany(ctx, c, f, files) })
+			}
 			if slices.Contains([]string{"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, f.out) {
 				f.out = "-" // opened a second time it would be written from its beginning
 			}
@@ -58,11 +72,16 @@ openssl dgst -verify で検証できます(RSAは法の長さ、ECDSAはASN.1 DE
 	flags.StringVar(&f.out, "out", "", a.say("`FILE` for the signature; - is stdout; may be left out with --json", "署名を書く`FILE`。- は標準出力。--json では省略できる"))
 	flags.StringVar(&f.algorithm, "alg", "", a.say("`NAME` of the algorithm, such as ECDSA-SHA256 (else the key's usual one)", "アルゴリズムの`NAME`(例: ECDSA-SHA256、省略時は鍵の標準)"))
 	flags.StringVar(&f.name, "name", "", a.say("name of the document, `DOC`, in prompt and log (else the file's)", "入力画面と記録に示す文書名`DOC`(省略時はファイル名)"))
+	flags.StringVar(&f.outDir, "out-dir", "", a.say("folder `DIR` for the signatures of several files (else beside each)", "複数ファイルの署名を書くフォルダ`DIR`(省略時は各ファイルの隣)"))
+	flags.BoolVar(&f.skipSigned, "skip-signed", false, a.say("leave out files that have their signature file already", "署名ファイルがすでにあるファイルを除く"))
 	a.pinFlag(cmd, &f.pinFD)
 	return cmd
 }
 
 func (f *signFlags) check(json bool) error {
+	if f.outDir != "" || f.skipSigned {
+		return usage("--out-dir and --skip-signed are for a list of files", "--out-dir と --skip-signed はファイルの一覧を指定するときに使います")
+	}
 	for _, required := range []struct{ name, value string }{{"key", f.key}, {"in", f.in}, {"out", f.out}} {
 		if required.value == "" && (required.name != "out" || !json) {
 			return usage("--"+required.name+" is missing", "--"+required.name+" を指定してください")

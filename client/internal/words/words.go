@@ -30,7 +30,7 @@ func In(lang, word string) string {
 		"suspended": "休止", "revoked": "失効", "unknown": "失効未確認", "unspecified": "不明",
 		"never": "不要", "once": "必要", "always": "毎回",
 		"start": "起動", "stop": "停止", "intent": "開始", "result": "結果", "refused": "拒否", "event": "通知",
-		"sign": "署名", "verify": "暗証番号の照合", "change-pin": "暗証番号の変更", "unlock": "ロック解除",
+		"sign": "署名", "sign-batch": "一括署名", "verify": "暗証番号の照合", "change-pin": "暗証番号の変更", "unlock": "ロック解除",
 		"acknowledge": "保留の解除", "stop-here": "使用停止", "lift": "使用停止の解除",
 		"out-of-band": "他の場所での使用", "recovery": "起動時の確認",
 		"OK": "成功", "FAILED": "失敗", "UNKNOWN": "不明",
