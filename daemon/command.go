@@ -264,7 +264,7 @@ func renew(dir string) (kept string, err error) {
 	if log.Count() == 0 {
 		return "", token.NewError(token.KindStateNotWritable, "path", dir, "detail", "it has no log: is it the right directory?")
 	}
-	kept, err = pinguard.Renew(pinguard.DirFS(dir), time.Now(), log.Count())
+	kept, err = pinguard.Renew(pinguard.DirFS(dir), time.Now(), log.Count(), log.Newest())
 	if err != nil {
 		return "", token.NewError(token.KindStateNotWritable, "path", dir, "detail", err.Error())
 	}

@@ -121,7 +121,7 @@ func openRecords(ctx context.Context, o Options) (r records, err error) {
 		return r, errors.Join(err, r.store.Close())
 	}
 	r.guard, r.found, err = pinguard.Open(pinguard.Config{
-		FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now, Boot: o.Boot, Records: r.log.Count(),
+		FS: pinguard.DirFS(o.Config.StateDir), Now: o.Now, Boot: o.Boot, Records: r.log.Count(), Newest: r.log.Newest(),
 	})
 	if err != nil {
 		return r, errors.Join(err, r.store.Close())

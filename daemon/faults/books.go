@@ -38,7 +38,7 @@ func openBooks(ctx context.Context, dir string, fsys pinguard.FS) (b books, err 
 	if b.register, err = register.Open(register.Config{Storage: b.store.Register(), Now: time.Now}); err != nil {
 		return b, errors.Join(err, b.store.Close())
 	}
-	b.guard, b.found, err = pinguard.Open(pinguard.Config{FS: fsys, Now: time.Now, Records: b.log.Count(), Slots: 64})
+	b.guard, b.found, err = pinguard.Open(pinguard.Config{FS: fsys, Now: time.Now, Records: b.log.Count(), Newest: b.log.Newest(), Slots: 64})
 	if err != nil {
 		return b, errors.Join(err, b.store.Close())
 	}

@@ -130,7 +130,7 @@ func (c *journalCase) refused(r *Run, disk *crashdisk.Disk, damaged []byte, err 
 	if r.Random.IntN(renewedOf) != 0 {
 		return
 	}
-	kept, err := pinguard.Renew(disk, time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC), c.records)
+	kept, err := pinguard.Renew(disk, time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC), c.records, 1)
 	if err != nil || !strings.HasPrefix(kept, journalName+".corrupt-") || !bytes.Equal(disk.ReadFile(kept), damaged) {
 		r.Broken(I8, "%s: renewing the journal did not keep it as it was: %q, %v", where, kept, err)
 		return

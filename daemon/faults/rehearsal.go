@@ -40,8 +40,8 @@ func (m *rehearsal) Tail(context.Context) (audit.Row, uint64, error) {
 }
 
 // Append implements audit.Storage.
-func (m *rehearsal) Append(_ context.Context, row audit.Row) error {
-	*m = append(*m, row)
+func (m *rehearsal) Append(_ context.Context, rows ...audit.Row) error {
+	*m = append(*m, rows...)
 	return nil
 }
 

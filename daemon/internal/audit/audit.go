@@ -76,6 +76,7 @@ type Record struct {
 	Detail       string      // words for people; at most 1024 characters
 	Request      *Request    // what the caller calls the request, or nil
 	Answer       []byte      // JSON of what was answered to it; at most MaxAnswer bytes
+	Together     uint8       // with how many records it was written, itself among them; 0: alone; set by Append
 	Hash         [32]byte    // chains this record to the one before; set by Append
 }
 

@@ -24,6 +24,7 @@ type Config struct {
 type Log struct {
 	storage Storage
 	now     func() time.Time
+	newest  uint64        // see Newest
 	count   atomic.Uint64 // written under mu
 
 	mu     sync.Mutex // guards the fields that follow, and the order of appends
@@ -49,6 +50,13 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if err := l.checkEnd(ctx, last); err != nil {
 		return nil, err
 	}
+	if count > 0 {
+		newest, err := last.record()
+		if err != nil {
+			return nil, err
+		}
+		l.newest = max(1, uint64(newest.Together))
+	}
 	l.count.Store(count)
 	l.last = last.Hash
 	return l, nil
@@ -64,34 +72,69 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 // sync nobody knows what is on the disk, and trying again could hide a loss.
 // A record that cannot be is of kind INTERNAL and leaves the log as it was.
 func (l *Log) Append(ctx context.Context, r Record) (Record, error) {
+	written, err := l.AppendAll(ctx, []Record{r})
+	if err != nil {
+		return Record{}, err
+	}
+	return written[0], nil
+}
+
+// maxTogether is how many records are written together.
+const maxTogether = 8
+
+// AppendAll is Append for some records, with one sync: a crash leaves all of
+// them or none.
+func (l *Log) AppendAll(ctx context.Context, list []Record) ([]Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.poison != nil {
-		return Record{}, token.NewError(token.KindAuditUnavailable).Because(l.poison)
+		return nil, token.NewError(token.KindAuditUnavailable).Because(l.poison)
 	}
 	if err := ctx.Err(); err != nil {
-		return Record{}, fmt.Errorf("appending to the log: %w", err)
+		return nil, fmt.Errorf("appending to the log: %w", err)
 	}
-	count := l.count.Load()
+	if len(list) == 0 || len(list) > maxTogether {
+		return nil, token.Errorf(token.KindInternal, "%d records at once", len(list))
+	}
+	written, rows := make([]Record, 0, len(list)), make([]Row, 0, len(list))
+	count, last := l.count.Load(), l.last
+	for _, r := range list {
+		r.Together = 0
+		if len(list) > 1 {
+			r.Together = uint8(len(list))
+		}
+		r, row, err := l.follow(r, count, last)
+		if err != nil {
+			return nil, err
+		}
+		written, rows = append(written, r), append(rows, row)
+		count, last = row.Sequence, row.Hash
+	}
+	if err := l.storage.Append(context.WithoutCancel(ctx), rows...); err != nil {
+		l.poison = fmt.Errorf("appending record %d: %w", l.count.Load()+1, err)
+		return nil, token.NewError(token.KindAuditUnavailable).Because(l.poison)
+	}
+	l.last = last
+	l.count.Store(count)
+	return written, nil
+}
+
+// follow makes the row of a record that follows the one with this sequence and
+// hash.
+func (l *Log) follow(r Record, count uint64, last [32]byte) (Record, Row, error) {
 	if err := r.possible(count); err != nil {
-		return Record{}, err
+		return Record{}, Row{}, err
 	}
 	r = r.normal()
 	r.Time = l.now().UTC().Round(0)
 	row, err := r.row()
 	if err != nil {
-		return Record{}, token.NewError(token.KindInternal).Because(err)
+		return Record{}, Row{}, token.NewError(token.KindInternal).Because(err)
 	}
-	row.Sequence, row.Prev = count+1, l.last
+	row.Sequence, row.Prev = count+1, last
 	row.Hash = row.sum()
-	if err := l.storage.Append(context.WithoutCancel(ctx), row); err != nil {
-		l.poison = fmt.Errorf("appending record %d: %w", row.Sequence, err)
-		return Record{}, token.NewError(token.KindAuditUnavailable).Because(l.poison)
-	}
-	l.last = row.Hash
-	l.count.Store(row.Sequence)
 	r.Sequence, r.Hash = row.Sequence, row.Hash
-	return r, nil
+	return r, row, nil
 }
 
 // possible returns an error for a record that no caller should make.
@@ -123,6 +166,11 @@ func (l *Log) Err() error {
 	}
 	return nil
 }
+
+// Newest returns how many records were written together with the newest one
+// when the log was opened, itself among them: so many at once may a crash have
+// kept from being known elsewhere.
+func (l *Log) Newest() uint64 { return l.newest }
 
 // Count returns the number of records, which is the sequence of the newest.
 func (l *Log) Count() uint64 { return l.count.Load() }

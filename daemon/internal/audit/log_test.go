@@ -71,6 +71,31 @@ func TestRecordsComeBackAsAppended(t *testing.T) {
 	}
 }
 
+func TestRecordsThatAreWrittenTogetherSaySo(t *testing.T) {
+	m := &audittest.Memory{}
+	l := open(t, m)
+	newest := func() uint64 { return open(t, m).Newest() }
+	if n := newest(); n != 0 {
+		t.Errorf("an empty log: %d", n)
+	}
+	event := audit.Record{Kind: audit.KindEvent}
+	if _, err := l.AppendAll(t.Context(), []audit.Record{event, event}); err != nil || newest() != 2 {
+		t.Errorf("after two at once: %d, %v", newest(), err)
+	}
+	if _, err := l.Append(t.Context(), event); err != nil || newest() != 1 {
+		t.Errorf("after one: %d, %v", newest(), err)
+	}
+	if err := l.Check(t.Context()); err != nil || l.Count() != 3 {
+		t.Errorf("%d records, %v", l.Count(), err)
+	}
+	if _, err := l.AppendAll(t.Context(), []audit.Record{event, {Kind: "none"}}); err == nil || l.Count() != 3 || l.Err() != nil {
+		t.Errorf("one that cannot be: %v, %d records, %v", err, l.Count(), l.Err())
+	}
+	if _, err := l.AppendAll(t.Context(), nil); err == nil {
+		t.Error("none at all")
+	}
+}
+
 func TestListTellsWhetherMoreFollow(t *testing.T) {
 	m := &audittest.Memory{}
 	l := open(t, m)

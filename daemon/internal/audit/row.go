@@ -35,10 +35,10 @@ type Storage interface {
 	// An empty storage has the zero Row.
 	Tail(ctx context.Context) (last Row, count uint64, err error)
 
-	// Append makes a row durable: after nil it survives a loss of power. A
-	// sequence that is there already is an error. After any error the row may
-	// or may not be there. ctx is never cancelled.
-	Append(ctx context.Context, row Row) error
+	// Append makes rows durable, all or none: after nil they survive a loss of
+	// power. A sequence that is there already is an error. After any error the
+	// rows may or may not be there. ctx is never cancelled.
+	Append(ctx context.Context, rows ...Row) error
 
 	// List returns at most Limit rows in order of sequence.
 	List(ctx context.Context, filter Filter) ([]Row, error)
@@ -87,6 +87,7 @@ type body struct {
 	Virtual   bool      `json:"virtual,omitempty"`
 	Detail    string    `json:"detail,omitempty"`
 	Request   *request  `json:"request,omitempty"`
+	Together  uint8     `json:"together,omitempty"`
 
 	Answer json.RawMessage `json:"answer,omitempty"`
 }
@@ -103,7 +104,7 @@ func (r Record) row() (Row, error) {
 		Time: r.Time, Kind: r.Kind, Operation: r.Operation, Intent: r.Intent, Outcome: r.Outcome,
 		Code: r.Code, PID: r.PID, Program: r.Program, Card: string(r.Card), Key: string(r.Key),
 		Algorithm: r.Algorithm, Digest: hex.EncodeToString(r.Digest), Document: r.DocumentName,
-		Virtual: r.Virtual, Detail: r.Detail, Answer: r.Answer,
+		Virtual: r.Virtual, Detail: r.Detail, Answer: r.Answer, Together: r.Together,
 	}
 	if r.Request != nil {
 		b.Request = &request{r.Request.ID, hex.EncodeToString(r.Request.Content[:])}
@@ -138,7 +139,7 @@ func (r Row) record() (Record, error) {
 		Sequence: r.Sequence, Time: b.Time, Kind: b.Kind, Operation: b.Operation, Intent: b.Intent,
 		Outcome: b.Outcome, Code: b.Code, PID: b.PID, Program: b.Program, Card: token.CardID(b.Card),
 		Key: token.KeyID(b.Key), Algorithm: b.Algorithm, DocumentName: b.Document,
-		Virtual: b.Virtual, Detail: b.Detail, Hash: r.Hash,
+		Virtual: b.Virtual, Detail: b.Detail, Together: b.Together, Hash: r.Hash,
 	}
 	if len(digest) > 0 {
 		rec.Digest = digest

@@ -102,8 +102,8 @@ func endOf(documents, done, unknown int) BatchEnd {
 // batch is many signatures in one use of a card.
 //
 // While the card makes one signature the result of the one before is made
-// durable and let out, and then the intent of the next is: so the card need not
-// wait for the disk. A key that wants its PIN for each signature waits for the
+// durable, together with the intent of the next, and let out: so the card need
+// not wait for the disk. A key that wants its PIN for each signature waits for the
 // next intent all the same, because its try is spent only after all went well
 // so far.
 type batch struct {
@@ -223,7 +223,7 @@ func (s *batch) may() error {
 // intend makes the intent of a document durable, with its try.
 func (s *batch) intend(onCard token.Tries, i int) error {
 	guard := s.op.b.cfg.Guard
-	if s.op.secret == 0 || i > 0 && !s.always {
+	if s.op.secret == 0 {
 		return s.intent(i, guard.Mark)
 	}
 	err := s.intent(i, func(mark pinguard.AuditMark) (err error) {
@@ -245,15 +245,11 @@ func (s *batch) beside(i int) error {
 		}
 		s.attempt = nil
 	}
-	if s.made != nil {
-		if err := s.result(); err != nil {
-			return err
-		}
+	next := i + 1
+	if s.always || next == len(s.documents) {
+		next = 0
 	}
-	if s.always || i+1 == len(s.documents) {
-		return nil
-	}
-	return s.intend(token.Tries{}, i+1)
+	return s.result(next)
 }
 
 // conclude ends the batch: what was made is recorded and let out, and what was
@@ -266,10 +262,8 @@ func (s *batch) conclude(failure error) error {
 			failure = e.WithTries(tries)
 		}
 	}
-	if s.made != nil {
-		if err := s.result(); err != nil && (s.broken || failure == nil) {
-			failure = err
-		}
+	if err := s.result(0); err != nil && (s.broken || failure == nil) {
+		failure = err
 	}
 	if failure == nil || s.broken {
 		return failure

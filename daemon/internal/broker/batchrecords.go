@@ -21,38 +21,66 @@ func (s *batch) write(rec audit.Record, slot func(pinguard.AuditMark) error) (ui
 
 // intent records the intent of a document.
 func (s *batch) intent(i int, slot func(pinguard.AuditMark) error) error {
-	rec := s.of(i, audit.KindIntent)
-	if s.op.secret != 0 && (s.always || i == 0) {
-		rec.Detail += fmt.Sprintf(", the %s came from: %s", s.op.secret, s.op.entered.source)
-	}
 	s.begun = i + 1
-	sequence, err := s.write(rec, slot)
+	sequence, err := s.write(s.intentOf(i), slot)
 	if err == nil {
 		s.intents = append(s.intents, sequence)
 	}
 	return err
 }
 
-// result records what was made and lets it out. Without an error of the log, an
-// error says that it may not leave; its result is not written then.
-func (s *batch) result() error {
-	if err := s.op.caller.check(); err != nil {
-		return err
+func (s *batch) intentOf(i int) audit.Record {
+	rec := s.of(i, audit.KindIntent)
+	if s.op.secret != 0 && (s.always || i == 0) {
+		rec.Detail += fmt.Sprintf(", the %s came from: %s", s.op.secret, s.op.entered.source)
 	}
-	left, err := s.op.b.stops.release(s.op.id())
-	if err != nil {
-		return err
+	return rec
+}
+
+// result records what was made, with the intent of the next document (0: none),
+// and lets it out. Without an error of the log, an error says that it may not
+// leave; nothing is written then.
+func (s *batch) result(next int) error {
+	var records []audit.Record
+	left := func() {}
+	if s.made != nil {
+		if err := s.op.caller.check(); err != nil {
+			return err
+		}
+		var err error
+		if left, err = s.op.b.stops.release(s.op.id()); err != nil {
+			return err
+		}
+		rec := s.of(s.done, audit.KindResult)
+		rec.Intent, rec.Outcome = s.intents[s.done], audit.OutcomeOK
+		answer{Signature: s.made, Certificate: uint8(s.with.state), End: s.done+1 == len(s.documents)}.into(&rec)
+		records = append(records, rec)
 	}
-	rec := s.of(s.done, audit.KindResult)
-	rec.Intent, rec.Outcome = s.intents[s.done], audit.OutcomeOK
-	answer{Signature: s.made, Certificate: uint8(s.with.state), End: s.done+1 == len(s.documents)}.into(&rec)
-	sequence, err := s.write(rec, s.op.b.cfg.Guard.Mark)
+	if next > 0 {
+		records, s.begun = append(records, s.intentOf(next)), next+1
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	written, err := s.op.b.ledger.barrierOf(records, s.op.b.cfg.Guard.Mark)
 	if err != nil {
+		s.broken = true
 		left()
 		return err
 	}
+	if next > 0 {
+		s.intents = append(s.intents, written[len(written)-1].Sequence)
+	}
+	if s.made != nil {
+		s.let(written[0].Sequence, left)
+	}
+	return nil
+}
+
+// let lets out what was made, now that its result is durable.
+func (s *batch) let(record uint64, left func()) {
 	signed := Signed{
-		Index: s.done, Signature: Signature{Bytes: s.made, Record: sequence, Warning: s.with.state}, Left: left,
+		Index: s.done, Signature: Signature{Bytes: s.made, Record: record, Warning: s.with.state}, Left: left,
 	}
 	s.done, s.made = s.done+1, nil
 	if gone := s.op.caller.check(); gone == nil {
@@ -60,7 +88,6 @@ func (s *batch) result() error {
 	} else { // the next look at the caller ends the batch
 		left()
 	}
-	return nil
 }
 
 // failed records that a document that was begun has no signature.

@@ -93,11 +93,15 @@ type logStorage struct {
 	e *events
 }
 
-func (s logStorage) Append(ctx context.Context, row audit.Row) error {
-	if err := s.Storage.Append(ctx, row); err != nil {
+func (s logStorage) Append(ctx context.Context, rows ...audit.Row) error {
+	if err := s.Storage.Append(ctx, rows...); err != nil {
 		return err
 	}
-	return s.e.add("log-" + string(row.Kind))
+	var failed error
+	for _, row := range rows {
+		failed = errors.Join(failed, s.e.add("log-"+string(row.Kind)))
+	}
+	return failed
 }
 
 // house is a broker on a virtual card, with everything noted.

@@ -27,13 +27,23 @@ func (l *ledger) healthy() error { return errors.Join(l.guard.Err(), l.log.Err()
 // barrier makes a record and a slot durable, side by side. When it returns an
 // error nothing may be done that they were meant to allow.
 func (l *ledger) barrier(rec audit.Record, slot func(pinguard.AuditMark) error) (audit.Record, error) {
+	written, err := l.barrierOf([]audit.Record{rec}, slot)
+	if len(written) == 0 {
+		return audit.Record{}, err
+	}
+	return written[0], err
+}
+
+// barrierOf is barrier for several records with one slot: a crash leaves all of
+// them or none.
+func (l *ledger) barrierOf(records []audit.Record, slot func(pinguard.AuditMark) error) ([]audit.Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.healthy(); err != nil {
-		return audit.Record{}, err
+		return nil, err
 	}
-	mark := pinguard.AuditMark{Rows: l.log.Count() + 1, Own: 1}
-	var written audit.Record
+	mark := pinguard.AuditMark{Rows: l.log.Count() + uint64(len(records)), Own: uint8(len(records))}
+	var written []audit.Record
 	var logErr, slotErr error
 	// Nothing recovers in these two goroutines: a panic in the journal or the
 	// log ends the process, whose state is on the disk.
@@ -41,7 +51,7 @@ func (l *ledger) barrier(rec audit.Record, slot func(pinguard.AuditMark) error) 
 	var slotAlone, recordAlone failpoint.Point
 	var killsSlot, killsRecord bool
 	if failpoint.Enabled { // asked before either begins: a half that is done counts
-		slotAlone, recordAlone = alone(rec.Kind)
+		slotAlone, recordAlone = alone(records[0].Kind)
 		killsSlot, killsRecord = failpoint.Armed(slotAlone), failpoint.Armed(recordAlone)
 	}
 	wg.Go(func() {
@@ -51,11 +61,11 @@ func (l *ledger) barrier(rec audit.Record, slot func(pinguard.AuditMark) error) 
 	})
 	wg.Go(func() {
 		failpoint.Await(killsSlot)
-		written, logErr = l.log.Append(context.Background(), rec)
+		written, logErr = l.log.AppendAll(context.Background(), records)
 		failpoint.Hit(recordAlone)
 	})
 	wg.Wait()
-	if rec.Kind == audit.KindEvent {
+	if records[0].Kind == audit.KindEvent {
 		failpoint.Hit(failpoint.EventDone)
 	}
 	return written, errors.Join(slotErr, logErr)

@@ -55,9 +55,9 @@ func (f meetingFile) WriteAt(b []byte, off int64) (int, error) {
 	return f.File.WriteAt(b, off)
 }
 
-func (m *meeting) Append(ctx context.Context, row audit.Row) error {
+func (m *meeting) Append(ctx context.Context, rows ...audit.Row) error {
 	m.arrive(1, m.row, m.slot)
-	return m.Storage.Append(ctx, row)
+	return m.Storage.Append(ctx, rows...)
 }
 
 func TestTheTwoHalvesOfABarrierAreWrittenSideBySide(t *testing.T) {
@@ -117,12 +117,12 @@ func (f tallyFile) WriteAt(b []byte, off int64) (int, error) {
 	return f.File.WriteAt(b, off)
 }
 
-func (t *tally) Append(ctx context.Context, row audit.Row) error {
+func (t *tally) Append(ctx context.Context, rows ...audit.Row) error {
 	for range 1000 { // every other barrier has its chance
 		runtime.Gosched()
 	}
 	t.add(0, 1)
-	return t.Storage.Append(ctx, row)
+	return t.Storage.Append(ctx, rows...)
 }
 
 // A crash leaves at most one barrier half done: more could not be told from

@@ -18,6 +18,13 @@ func (b *Broker) Recover(ctx context.Context, found pinguard.Recovery, start str
 	if rows+uint64(found.LastAudit.Own) < found.LastAudit.Rows {
 		return token.Errorf(token.KindDatabaseDamaged, "it has %d records, but the PIN-try journal knows of %d", rows, found.LastAudit.Rows)
 	}
+	// It may also lose their slot. What the log has is known from here on, so
+	// that one more crash before the next slot does not add to it.
+	if rows > found.LastAudit.Rows {
+		if err := b.cfg.Guard.Mark(pinguard.AuditMark{Rows: rows}); err != nil {
+			return err
+		}
+	}
 	intents, err := b.cfg.Log.OpenIntents(ctx)
 	if err != nil {
 		return err

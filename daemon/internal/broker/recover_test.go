@@ -168,3 +168,27 @@ func TestATryWhoseIntentWasNotWrittenIsSpentAndSettled(t *testing.T) {
 		t.Errorf("Recover: %v", err)
 	}
 }
+
+// Two crashes in a row, each of which kept the slot of a record from the disk,
+// are two crashes and no journal that was cut.
+func TestAStartKnowsWhatTheLogHasBeforeItWritesOn(t *testing.T) {
+	d := signed(t)
+	_, guard, log, _ := d.start(t)
+	if _, err := log.Append(t.Context(), audit.Record{Kind: audit.KindEvent}); err != nil { // its slot is lost
+		t.Fatal(err)
+	}
+	_ = guard.Close()
+	b, guard, log, found := d.start(t)
+	if found.LastAudit.Rows+1 != log.Count() {
+		t.Fatalf("the journal knows of %d records, the log has %d", found.LastAudit.Rows, log.Count())
+	}
+	d.log.Fault = func(audit.Row) (bool, error) { return false, errors.New("crash") }
+	if err := b.Recover(t.Context(), found, "second"); err == nil {
+		t.Fatal("the log was written")
+	}
+	d.log.Fault = nil
+	_ = guard.Close()
+	if _, _, log, found = d.start(t); found.LastAudit.Rows < log.Count() {
+		t.Errorf("the journal knows of %d records, the log has %d", found.LastAudit.Rows, log.Count())
+	}
+}

@@ -77,7 +77,7 @@ func TestALowerCountThatIsKnownAlreadyLeavesAMark(t *testing.T) {
 
 func TestARenewedJournalLeavesThreeTriesOfAnyCard(t *testing.T) {
 	fsys := newMemoryFS()
-	if _, err := Renew(fsys, wallClock(), 0); err != nil {
+	if _, err := Renew(fsys, wallClock(), 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	for limit, want := range map[int]int{1: 1, 2: 2, 3: 3, 4: 3, 10: 3, 15: 3} {
@@ -103,7 +103,7 @@ func TestARenewedJournalLeavesThreeTriesOfAnyCard(t *testing.T) {
 
 func TestARenewedCountFollowsTheCardDownwardsAndARightPINUpwards(t *testing.T) {
 	fsys := newMemoryFS()
-	if _, err := Renew(fsys, wallClock(), 0); err != nil {
+	if _, err := Renew(fsys, wallClock(), 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	g, _ := open(t, fsys)

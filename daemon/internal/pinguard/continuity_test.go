@@ -180,7 +180,7 @@ func TestARenewedJournalKeepsTheBytesOfTheOld(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(path, journalName), old, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := Renew(DirFS(path), wallClock(), 0)
+	kept, err := Renew(DirFS(path), wallClock(), 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	// Records is the number of rows in the log. A journal that is missing
 	// although there are some, or that ends before them, is damage.
 	Records uint64
+	// Newest is how many of them were written in the newest barrier; 0 = 1.
+	Newest uint64
 	// Slots is the size of a new journal; 0 = 8192 (4 MiB, about 4,000 PIN
 	// entries until it is compacted).
 	Slots int
@@ -95,7 +97,7 @@ func Open(cfg Config) (*Guard, Recovery, error) {
 		g.boot = SystemBoot()
 	}
 	g.opened = g.boot()
-	j, found, err := openJournal(cfg.FS, cmp.Or(cfg.Slots, defaultSlots), cfg.Records)
+	j, found, err := openJournal(cfg.FS, cmp.Or(cfg.Slots, defaultSlots), cfg.Records, cmp.Or(cfg.Newest, 1))
 	if err != nil {
 		return nil, Recovery{}, err
 	}

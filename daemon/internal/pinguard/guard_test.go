@@ -292,7 +292,7 @@ func TestRenewStartsWithTheLastThreeTries(t *testing.T) {
 	g, _ := open(t, dir)
 	spend(t, g, cardA, token.VerdictOK)
 	_ = g.Close()
-	if kept, err := Renew(dir, wallClock(), 0); !errors.Is(err, ErrHealthy) || kept != "" {
+	if kept, err := Renew(dir, wallClock(), 0, 1); !errors.Is(err, ErrHealthy) || kept != "" {
 		t.Fatalf("Renew of a journal in order: %q, %v; want ErrHealthy", kept, err)
 	}
 	if g, _ = open(t, dir); left(g, cardA) != 10 {
@@ -302,7 +302,7 @@ func TestRenewStartsWithTheLastThreeTries(t *testing.T) {
 	if err := os.Truncate(filepath.Join(path, journalName), 100); err != nil {
 		t.Fatal(err)
 	}
-	kept, err := Renew(dir, wallClock(), 7)
+	kept, err := Renew(dir, wallClock(), 7, 1)
 	if err != nil || kept == "" {
 		t.Fatalf("Renew: %q, %v", kept, err)
 	}
@@ -354,6 +354,18 @@ func TestAJournalThatWasCutIsRefused(t *testing.T) {
 		}
 		if token.KindOf(err) != token.KindJournalDamaged {
 			t.Errorf("%d slots left: %v, want JOURNAL_DAMAGED", slots, err)
+		}
+	}
+}
+
+func TestAJournalIsShortOfTheNewestBarrierAtMost(t *testing.T) {
+	for _, tt := range []struct {
+		records, newest uint64
+		fits            bool
+	}{{10, 1, true}, {11, 1, true}, {12, 1, false}, {12, 2, true}, {13, 2, false}, {9, 2, true}} {
+		err := findings{audit: AuditMark{Rows: 10}}.fits(tt.records, tt.newest)
+		if (err == nil) != tt.fits {
+			t.Errorf("%d records, the newest %d in one barrier: %v", tt.records, tt.newest, err)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func damaged(format string, args ...any) *token.Error {
 }
 
 // openJournal reads the journal, or makes an empty one where there was none.
-func openJournal(fsys FS, slots int, records uint64) (*journal, findings, error) {
+func openJournal(fsys FS, slots int, records, newest uint64) (*journal, findings, error) {
 	j := &journal{fs: fsys, slots: slots, next: 1}
 	f, err := fsys.Open(journalName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -66,7 +66,7 @@ func openJournal(fsys FS, slots int, records uint64) (*journal, findings, error)
 	j.file = f
 	found, err := j.read()
 	if err == nil {
-		err = found.fits(records)
+		err = found.fits(records, newest)
 	}
 	if err != nil {
 		return nil, findings{}, errors.Join(err, f.Close())
@@ -75,10 +75,10 @@ func openJournal(fsys FS, slots int, records uint64) (*journal, findings, error)
 }
 
 // fits holds the journal against the log. A crash can lose the slot of the one
-// barrier that was under way, and a slot that is unreadable may have known of
-// one more; a journal that ends earlier was cut.
-func (f findings) fits(records uint64) error {
-	if most := f.audit.Rows + 1 + uint64(f.unreadable); records > most {
+// barrier that was under way, with the newest records, and a slot that is
+// unreadable may have known of one more; a journal that ends earlier was cut.
+func (f findings) fits(records, newest uint64) error {
+	if most := f.audit.Rows + newest + uint64(f.unreadable); records > most {
 		return damaged("it was cut: it knows of %d records, the log has %d", f.audit.Rows, records)
 	}
 	return nil

@@ -19,15 +19,15 @@ const renewedUsed = MaxLimit - lowTries
 var ErrHealthy = errors.New("the journal is in order; nothing was changed")
 
 // Renew makes a new journal in the place of one that Open refuses, or that is
-// missing; records is the number of rows in the log. The old file keeps its
+// missing; records and newest are those of [Config]. The old file keeps its
 // bytes under the name returned ("" if there was none). Every card starts with
 // three tries at most until a right PIN proves more; nothing is given back that
 // may have been spent. It returns [ErrHealthy] for a journal that Open takes.
-func Renew(fsys FS, now time.Time, records uint64) (kept string, err error) {
+func Renew(fsys FS, now time.Time, records, newest uint64) (kept string, err error) {
 	f, err := fsys.Open(journalName)
 	switch {
 	case err == nil:
-		if kept, err = setAside(fsys, f, now, records); err != nil {
+		if kept, err = setAside(fsys, f, now, records, newest); err != nil {
 			return "", err
 		}
 	case !errors.Is(err, fs.ErrNotExist):
@@ -42,10 +42,10 @@ func Renew(fsys FS, now time.Time, records uint64) (kept string, err error) {
 }
 
 // setAside renames a damaged journal.
-func setAside(fsys FS, f File, now time.Time, records uint64) (kept string, err error) {
+func setAside(fsys FS, f File, now time.Time, records, newest uint64) (kept string, err error) {
 	found, err := (&journal{fs: fsys, file: f}).read()
 	if err == nil {
-		err = found.fits(records)
+		err = found.fits(records, newest)
 	}
 	if closed := f.Close(); closed != nil {
 		return "", fmt.Errorf("closing the old journal: %w", closed)

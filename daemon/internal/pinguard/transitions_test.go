@@ -168,7 +168,7 @@ func events() map[string]func(*bench) {
 		},
 		journalRenewed: func(b *bench) {
 			b.fs.files[journalName].bytes = b.fs.files[journalName].bytes[:100]
-			_, err := Renew(b.fs, wallClock(), 0)
+			_, err := Renew(b.fs, wallClock(), 0, 1)
 			must(b, err)
 			b.open(b.fs.left())
 		},

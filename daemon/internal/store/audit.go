@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -40,20 +41,38 @@ func newAudit(ctx context.Context, s *Store) (*Audit, error) {
 	return a, p.err
 }
 
-// Append implements audit.Storage: one insert, one transaction, one sync.
-func (a *Audit) Append(ctx context.Context, row audit.Row) error {
-	if row.Sequence > math.MaxInt64 || row.Intent > math.MaxInt64 {
-		return fmt.Errorf("record %d: number out of range", row.Sequence)
+// Append implements audit.Storage: one transaction, one sync.
+func (a *Audit) Append(ctx context.Context, rows ...audit.Row) error {
+	for _, row := range rows {
+		if row.Sequence > math.MaxInt64 || row.Intent > math.MaxInt64 {
+			return fmt.Errorf("record %d: number out of range", row.Sequence)
+		}
 	}
+	return a.store.write(ctx, func(ctx context.Context, w *writer) error {
+		if len(rows) == 1 { // an insert is a transaction of its own
+			return insertRow(ctx, w.insertAudit, rows[0])
+		}
+		tx, err := w.db.BeginTx(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("beginning: %w", err)
+		}
+		insert := tx.StmtContext(ctx, w.insertAudit)
+		for _, row := range rows {
+			if err := insertRow(ctx, insert, row); err != nil {
+				return errors.Join(err, tx.Rollback())
+			}
+		}
+		return tx.Commit()
+	})
+}
+
+func insertRow(ctx context.Context, insert *sql.Stmt, row audit.Row) error {
 	var uid any
 	if row.HasUID {
 		uid = int64(row.UID)
 	}
-	return a.store.write(ctx, func(ctx context.Context, w *writer) error {
-		_, err := w.insertAudit.ExecContext(ctx, int64(row.Sequence), uid, string(row.Kind), int64(row.Intent),
-			row.Body, row.Prev[:], row.Hash[:])
-		return err
-	})
+	_, err := insert.ExecContext(ctx, int64(row.Sequence), uid, string(row.Kind), int64(row.Intent), row.Body, row.Prev[:], row.Hash[:])
+	return err
 }
 
 // Tail implements audit.Storage.

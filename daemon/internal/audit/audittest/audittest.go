@@ -43,11 +43,14 @@ func (m *Memory) Tail(ctx context.Context) (audit.Row, uint64, error) {
 }
 
 // Append implements audit.Storage.
-func (m *Memory) Append(ctx context.Context, row audit.Row) error {
-	if m.Fault != nil {
+func (m *Memory) Append(ctx context.Context, rows ...audit.Row) error {
+	for _, row := range rows {
+		if m.Fault == nil {
+			break
+		}
 		if kept, err := m.Fault(row); err != nil {
 			if kept {
-				_ = m.insert(row)
+				_ = m.insert(rows)
 			}
 			return err
 		}
@@ -55,19 +58,24 @@ func (m *Memory) Append(ctx context.Context, row audit.Row) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return m.insert(row)
+	return m.insert(rows)
 }
 
-func (m *Memory) insert(row audit.Row) error {
+// insert puts all rows in, or none.
+func (m *Memory) insert(rows []audit.Row) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at, there := slices.BinarySearchFunc(m.rows, row.Sequence, func(r audit.Row, sequence uint64) int {
-		return int(r.Sequence) - int(sequence)
-	})
-	if there || row.Sequence == 0 {
-		return errors.New("sequence is there already, or zero")
+	all := slices.Clone(m.rows)
+	for _, row := range rows {
+		at, there := slices.BinarySearchFunc(all, row.Sequence, func(r audit.Row, sequence uint64) int {
+			return int(r.Sequence) - int(sequence)
+		})
+		if there || row.Sequence == 0 {
+			return errors.New("sequence is there already, or zero")
+		}
+		all = slices.Insert(all, at, copyRows([]audit.Row{row})...)
 	}
-	m.rows = slices.Insert(m.rows, at, copyRows([]audit.Row{row})...)
+	m.rows = all
 	return nil
 }
 

@@ -31,6 +31,7 @@ func TestStorage(t *testing.T, load Load) {
 	t.Run("a sequence cannot be there twice", func(t *testing.T) { testTwice(t, load) })
 	t.Run("filters select", func(t *testing.T) { testFilters(t, load) })
 	t.Run("intents without a result are open, and events are found", func(t *testing.T) { testOpenIntents(t, load) })
+	t.Run("several rows are appended together or not at all", func(t *testing.T) { testAllOrNone(t, load) })
 	t.Run("a read with a done context fails", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -118,6 +119,21 @@ func testOpenIntents(t *testing.T, load Load) {
 	got, err := storage.OpenIntents(t.Context())
 	if diff := cmp.Diff([]uint64{3, 7}, sequences(got)); diff != "" || err != nil {
 		t.Errorf("OpenIntents() differs (-want +got), error %v:\n%s", err, diff)
+	}
+}
+
+func testAllOrNone(t *testing.T, load Load) {
+	rows := SampleRows(t, 4)
+	s := load(t, rows[:1])
+	if err := s.Append(t.Context(), rows[1], rows[2]); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), rows[3], rows[2]); err == nil {
+		t.Error("Append takes a sequence that is there")
+	}
+	got, err := s.List(t.Context(), audit.Filter{Limit: 10})
+	if diff := cmp.Diff([]uint64{1, 2, 3}, sequences(got)); diff != "" || err != nil {
+		t.Errorf("List() differs (-want +got), error %v:\n%s", err, diff)
 	}
 }
 
