@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"os"
@@ -56,6 +57,9 @@ type Options struct {
 	// of this Client, for example of an inkan-prompt that the program started.
 	// PIN must then be nil.
 	Agent string
+	// Comeback is how long a call whose connection was lost waits for inkand to
+	// be back, to ask for its answer. 0 = ten seconds; negative = it does not.
+	Comeback time.Duration
 	// Language of error texts, "ja" or "en". Empty: as LC_ALL, LC_MESSAGES or
 	// LANG say, else English.
 	Language string
@@ -75,6 +79,7 @@ func (o Options) PINSocketPath() (string, error) {
 type Client struct {
 	socket   string
 	language string
+	comeback time.Duration
 
 	conn     *grpc.ClientConn
 	status   inkanpb.StatusServiceClient
@@ -102,7 +107,7 @@ type Client struct {
 // made again by itself: calls work again within half a second after inkand is
 // back, and until then they fail at once with [ErrServiceUnreachable].
 func Dial(ctx context.Context, o Options) (*Client, error) {
-	c := &Client{language: o.Language}
+	c := &Client{language: o.Language, comeback: cmp.Or(o.Comeback, defaultComeback)}
 	if c.language != "ja" && c.language != "en" {
 		c.language = EnvLanguage()
 	}

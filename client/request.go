@@ -9,9 +9,9 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// comeback is how long a lost connection is waited for before the answer to a
-// call is given up: inkand is back within seconds when it is updated.
-const comeback = 10 * time.Second
+// defaultComeback is how long a lost connection is waited for before the answer
+// to a call is given up: inkand is back within seconds when it is updated.
+const defaultComeback = 10 * time.Second
 
 // asked is one sending of a request.
 type asked struct {
@@ -42,7 +42,7 @@ func sendTwice[R any](ctx context.Context, c *Client, first, second asked, send 
 	if !connected || !errors.Is(lost, ErrServiceUnreachable) {
 		return answer, lost
 	}
-	patience, cancel := context.WithTimeout(ctx, comeback)
+	patience, cancel := context.WithTimeout(ctx, c.comeback)
 	defer cancel()
 	for c.back(patience) {
 		again, err := send(second)

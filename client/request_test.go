@@ -94,3 +94,13 @@ func TestARefusalIsNoReasonToAskAgain(t *testing.T) {
 		t.Errorf("%v after %d calls, want PIN_WRONG after one", err, fake.Calls()-calls)
 	}
 }
+
+func TestWithoutPatienceALostCallIsNotAskedForAgain(t *testing.T) {
+	fake := startFake(t)
+	c := dial(t, fake, client.Options{Language: "en", PIN: digits(6), Comeback: -1})
+	calls := fake.Calls()
+	fake.LoseNext("VerifyPin", clientfake.LoseAnswer)
+	if _, err := c.VerifyPIN(t.Context(), clientfake.CardID); !errors.Is(err, client.ErrServiceUnreachable) || fake.Calls() != calls+1 {
+		t.Errorf("%v after %d calls, want ErrServiceUnreachable after one", err, fake.Calls()-calls)
+	}
+}

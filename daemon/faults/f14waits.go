@@ -104,7 +104,7 @@ func (w *waiting) start(ctx context.Context) error {
 		cancel()
 		return fmt.Errorf("inkand did not start: %w", err)
 	}
-	w.client, err = client.Dial(ctx, client.Options{Socket: cfg.Socket, PIN: &w.pin, Language: "en"})
+	w.client, err = client.Dial(ctx, client.Options{Socket: cfg.Socket, PIN: &w.pin, Language: "en", Comeback: -1})
 	w.stop = func() error {
 		if w.client != nil {
 			_ = w.client.Close() // nothing runs any more

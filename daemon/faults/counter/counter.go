@@ -111,7 +111,7 @@ func (c *Counter) Open(ctx context.Context) error {
 	}
 	var err error
 	c.client, err = client.Dial(ctx, client.Options{
-		Socket: filepath.Join(dir, "s"), PINSocket: filepath.Join(dir, "p"), PIN: c.person, Language: "en",
+		Socket: filepath.Join(dir, "s"), PINSocket: filepath.Join(dir, "p"), PIN: c.person, Language: "en", Comeback: -1,
 	})
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type Visitor struct {
 // Visit connects to the process that runs in the house.
 func (h *House) Visit(ctx context.Context) (*Visitor, error) {
 	p := &person{}
-	c, err := client.Dial(ctx, client.Options{Socket: h.Socket(), PIN: p, Language: "en"})
+	c, err := client.Dial(ctx, client.Options{Socket: h.Socket(), PIN: p, Language: "en", Comeback: -1})
 	if err != nil {
 		return nil, err
 	}
