@@ -15,6 +15,7 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/failpoint"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	"github.com/inkan-project/inkan/daemon/internal/sdunit"
 	"github.com/inkan-project/inkan/daemon/internal/store"
 	"github.com/inkan-project/inkan/proto/catalogue"
 	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
@@ -35,14 +36,17 @@ const (
 
 const usage = `inkand owns the card readers of this PC and signs for programs.
 
-  inkand serve [--config FILE] [--state DIR] [--socket PATH] [--pin-socket PATH]
-               [--virtual] [--ready-fd N] [--verbose]
+  inkand serve [--config FILE] [--config-dir DIR ...] [--state DIR]
+               [--socket PATH] [--pin-socket PATH] [--virtual] [--ready-fd N]
+               [--verbose]
       runs the service with the readers of pcscd. --virtual offers a virtual
       card instead (PIN 123456, unlock code 12345678) and gives every role to
       the user who starts it. --ready-fd gets a line "READY=1" once calls are
-      answered. PCSCLITE_CSOCK_NAME names another socket of pcscd.
-  inkand --check-config --config FILE
-      checks a configuration file.
+      answered. PCSCLITE_CSOCK_NAME names another socket of pcscd. Files *.toml
+      in the folders of --config-dir are read after FILE, in the order of
+      their names; what is set later wins.
+  inkand --check-config --config FILE [--config-dir DIR ...]
+      checks the configuration.
   inkand journal renew --state DIR
       puts a new PIN-try journal in the place of one that is damaged or
       missing; every card then starts with three tries at most.
@@ -132,7 +136,7 @@ func parse(set *flag.FlagSet, args []string) error {
 
 func serveCommand(ctx context.Context, version string, args []string, stderr io.Writer) error {
 	set := flags(stderr)
-	file := set.String("config", "", "configuration file")
+	files := configFlags(set)
 	state := set.String("state", "", "state directory")
 	socket := set.String("socket", "", "gRPC socket")
 	pinSocket := set.String("pin-socket", "", "PIN socket")
@@ -142,12 +146,9 @@ func serveCommand(ctx context.Context, version string, args []string, stderr io.
 	if err := parse(set, args); err != nil {
 		return err
 	}
-	var cfg Config
-	if *file != "" {
-		var err error
-		if cfg, err = Load(*file); err != nil {
-			return err
-		}
+	cfg, err := files.load()
+	if err != nil {
+		return err
 	}
 	for value, field := range map[*string]*string{state: &cfg.StateDir, socket: &cfg.Socket, pinSocket: &cfg.PINSocket} {
 		if *value == "" {
@@ -170,6 +171,9 @@ func serveCommand(ctx context.Context, version string, args []string, stderr io.
 		Config: cfg, Virtual: *virtualCard, Version: version,
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 		Ready:  func() { announce(*readyFD) },
+	}
+	if o.Unit, err = sdunit.Take(o.Logger); err != nil {
+		return err
 	}
 	if *virtualCard {
 		_, _ = fmt.Fprintln(stderr, "inkand:", VirtualHint)
@@ -204,18 +208,18 @@ func failpointsCommand(stdout io.Writer) error {
 func checkCommand(args []string, stdout, stderr io.Writer) error {
 	set := flags(stderr)
 	check := set.Bool("check-config", false, "check a configuration file")
-	file := set.String("config", "", "configuration file")
+	files := configFlags(set)
 	if err := parse(set, args); err != nil {
 		return err
 	}
-	if !*check || *file == "" {
+	if !*check || files.file == "" {
 		set.Usage()
 		return errUsage
 	}
-	if _, err := Load(*file); err != nil {
+	if _, err := files.load(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(stdout, "%s: OK\n", *file)
+	_, err := fmt.Fprintf(stdout, "%s: OK\n", files.file)
 	return err
 }
 

@@ -99,26 +99,37 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // maxConfig is the largest configuration file that is read, in bytes.
 const maxConfig = 64 << 10
 
-// Load reads a configuration file strictly: a key that is not known is an
-// error with its line. Errors are [*token.Error] of kind KindConfigInvalid.
-func Load(path string) (Config, error) {
+// Load reads configuration files strictly: a key that is not known is an error
+// with its line. What a later file sets takes the place of what an earlier one
+// did; a list as a whole. Errors are [*token.Error] of kind KindConfigInvalid.
+func Load(path string, more ...string) (Config, error) {
+	var cfg Config
+	for _, p := range append([]string{path}, more...) {
+		if err := cfg.read(p); err != nil {
+			return Config{}, err
+		}
+	}
+	return cfg, cfg.check()
+}
+
+// read adds what one file sets.
+func (c *Config) read(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return Config{}, invalid("%v", err)
+		return invalid("%v", err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxConfig {
-		return Config{}, invalid("%s is not a file of at most %d bytes", path, maxConfig)
+		return invalid("%s is not a file of at most %d bytes", path, maxConfig)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, invalid("%v", err)
+		return invalid("%v", err)
 	}
-	var cfg Config
 	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
-	if err := decoder.Decode(&cfg); err != nil {
-		return Config{}, invalid("%s: %s", path, cardprofile.Explain(err))
+	if err := decoder.Decode(c); err != nil {
+		return invalid("%s: %s", path, cardprofile.Explain(err))
 	}
-	return cfg, cfg.check()
+	return nil
 }
 
 // check returns KindConfigInvalid for values that cannot work.

@@ -16,7 +16,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
@@ -30,8 +29,8 @@ import (
 	"github.com/inkan-project/inkan/daemon/internal/prompt"
 	"github.com/inkan-project/inkan/daemon/internal/register"
 	"github.com/inkan-project/inkan/daemon/internal/rpc"
+	"github.com/inkan-project/inkan/daemon/internal/sdunit"
 	"github.com/inkan-project/inkan/daemon/internal/store"
-	"github.com/inkan-project/inkan/daemon/internal/unixsock"
 	"github.com/inkan-project/inkan/pcsc"
 	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/cardprofile"
@@ -55,6 +54,7 @@ type Options struct {
 	Virtual bool   // offer the embedded virtual card
 	Version string // of this inkand
 	Logger  *slog.Logger
+	Unit    sdunit.Unit      // what systemd handed over
 	Ready   func()           // called once calls are answered; nil = nobody waits
 	Now     func() time.Time // nil = the clock of this PC
 	// Boot is the clock that waits are counted by; nil = that of this PC.
@@ -217,18 +217,14 @@ func runLocked(ctx context.Context, o Options) error {
 	return nil
 }
 
-// serve binds the sockets and runs all parts until ctx ends. Calls end first,
+// serve opens the sockets and runs all parts until ctx ends. Calls end first,
 // then agents and cards.
 func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Server, cards *cardowner.Owner, login *logind.Conn) error {
-	calls, err := unixsock.Listen("unix", o.Config.Socket, 0o666)
+	calls, agents, err := o.sockets()
 	if err != nil {
 		return err
 	}
 	defer closing(o.Logger, "socket", calls.Close)
-	agents, err := unixsock.Listen("unixpacket", o.Config.PINSocket, 0o666)
-	if err != nil {
-		return err
-	}
 	defer closing(o.Logger, "PIN socket", agents.Close)
 
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -244,26 +240,19 @@ func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Serv
 		case <-ctx.Done():
 		case <-failed.Done():
 		}
-		tell(o.Logger, daemon.SdNotifyStopping)
+		o.Unit.Stopping()
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
 		defer time.AfterFunc(stopTime-giveUpTime, cards.GiveUp).Stop()
 		server.Stop(patience)
 		return nil
 	})
-	tell(o.Logger, daemon.SdNotifyReady)
-	o.Logger.Info("Serving", "socket", o.Config.Socket, "pin_socket", o.Config.PINSocket, "state", o.Config.StateDir)
+	o.Unit.Ready()
+	o.Logger.Info("Serving", "socket", calls.Addr().String(), "pin_socket", agents.Addr().String(), "state", o.Config.StateDir)
 	if o.Ready != nil {
 		o.Ready()
 	}
 	return group.Wait()
-}
-
-// tell notifies systemd; without systemd there is nobody to tell.
-func tell(logger *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		logger.Warn("Notifying systemd", "error", err)
-	}
 }
 
 // policy returns the rules for this machine.
