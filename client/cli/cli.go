@@ -56,6 +56,10 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	return int(a.report(err))
 }
 
+// Commands returns the commands with their help in this language, "ja" or "en",
+// for those who write it down elsewhere: manual pages.
+func Commands(lang string) *cobra.Command { return (&app{lang: lang}).root() }
+
 // root makes the tree of commands.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
