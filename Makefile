@@ -1,13 +1,16 @@
 # Every target is one line or one script under .ci/. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build run serve serve-softhsm test race e2e samples bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
+.PHONY: help build packages run serve serve-softhsm test race e2e samples bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 build: ## build inkand, inkan, inkan-prompt and inkan-virtual-card into bin/
 	.ci/build
+
+packages: ## build the .deb and .rpm packages into build/packages/
+	.ci/packages
 
 run: build ## see it work: sign a sample document with a virtual card, check it with openssl
 	.ci/demo
