@@ -172,7 +172,7 @@ func serveCommand(ctx context.Context, version string, args []string, stderr io.
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 		Ready:  func() { announce(*readyFD) },
 	}
-	if o.Unit, err = sdunit.Take(o.Logger); err != nil {
+	if o.Unit, err = sdunit.Take(); err != nil {
 		return err
 	}
 	if *virtualCard {

@@ -63,6 +63,7 @@ type Options struct {
 	System pcsc.System
 	// prompter takes the place of the PIN socket's agents in benchmarks.
 	prompter broker.Prompter
+	inForce  string // what protects PINs and tells callers on this PC
 }
 
 // Run runs the service until ctx ends and returns nil then. Other errors are
@@ -140,6 +141,7 @@ func runLocked(ctx context.Context, o Options) error {
 	starting := context.WithoutCancel(ctx)
 	box := blackbox.New(o.Now)
 	o.Logger = slog.New(slog.NewMultiHandler(o.Logger.Handler(), slog.NewTextHandler(box, nil)))
+	o.Unit.Logger = o.Logger
 	rec, err := openRecords(starting, o)
 	if err != nil {
 		return err
@@ -195,8 +197,8 @@ func runLocked(ctx context.Context, o Options) error {
 		Now: o.Now, Logger: o.Logger, PromptTimeout: time.Duration(o.Config.PIN.PromptTimeout),
 		ProgramPINs: o.Config.PIN.ProgramSource, Virtual: o.Virtual,
 	})
-	start := fmt.Sprintf("inkand %s, PIN memory %s, peer check %s", o.Version, pages.Kind(), peer.Mode())
-	if err := b.Recover(starting, rec.found, start); err != nil {
+	o.inForce = fmt.Sprintf("PIN memory %s, peer check %s", pages.Kind(), peer.Mode())
+	if err := b.Recover(starting, rec.found, "inkand "+o.Version+", "+o.inForce); err != nil {
 		return err
 	}
 	server, err := rpc.New(rpc.Config{
@@ -230,24 +232,33 @@ func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Serv
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, failed := errgroup.WithContext(parts)
+	watched, unwatch := context.WithCancel(failed)
 	group.Go(func() error { return cards.Run(failed) })
 	group.Go(func() error { return login.Run(failed) })
 	group.Go(func() error { return pins.Serve(failed, agents) })
 	group.Go(func() error { return server.Serve(calls) })
+	group.Go(func() error {
+		return o.Unit.Watch(watched, func(ctx context.Context) error { return rpc.Probe(ctx, calls.Addr()) })
+	})
 	group.Go(func() error {
 		defer stop()
 		select {
 		case <-ctx.Done():
 		case <-failed.Done():
 		}
+		unwatch()
 		o.Unit.Stopping()
+		// Who connects now is served by the inkand that comes next, if there is one.
+		if err := agents.SetDeadline(time.Unix(1, 0)); err != nil {
+			o.Logger.Warn("Taking no more PIN agents", "error", err)
+		}
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
 		defer time.AfterFunc(stopTime-giveUpTime, cards.GiveUp).Stop()
 		server.Stop(patience)
 		return nil
 	})
-	o.Unit.Ready()
+	o.Unit.Ready("Answering calls; " + o.inForce)
 	o.Logger.Info("Serving", "socket", calls.Addr().String(), "pin_socket", agents.Addr().String(), "state", o.Config.StateDir)
 	if o.Ready != nil {
 		o.Ready()

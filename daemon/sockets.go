@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/inkan-project/inkan/daemon/internal/unixsock"
 )
@@ -14,6 +15,7 @@ type socket interface {
 	net.Listener
 	AcceptUnix() (*net.UnixConn, error)
 	SyscallConn() (syscall.RawConn, error)
+	SetDeadline(t time.Time) error
 }
 
 // sockets returns where programs call and where agents connect: the sockets that

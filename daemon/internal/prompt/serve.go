@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -38,7 +39,8 @@ type Listener interface {
 	Close() error
 }
 
-// Serve takes agents until ctx ends. Then, or when accepting fails for good,
+// Serve takes agents until ctx ends, but no new ones once a deadline is set on
+// the listener: they stay in its queue. At the end, or when accepting fails for good,
 // it closes the listener, drops all agents, ends the prompts that are open and
 // returns when none of its goroutines is left: nil if ctx ended.
 func (s *Server) Serve(ctx context.Context, l Listener) error {
@@ -67,6 +69,9 @@ func (s *Server) Serve(ctx context.Context, l Listener) error {
 			return nil
 		case err == nil:
 			agents.Go(func() { s.connection(ctx, conn) })
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			<-ctx.Done()
+			return nil
 		case passing(err):
 			s.config.Logger.WarnContext(ctx, "Accepting a PIN agent", slog.Any("error", err))
 			select {

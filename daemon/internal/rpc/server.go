@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -67,8 +68,9 @@ type Server struct {
 	half      half // in a build with failpoints
 	wires     *wires
 	gate      *gate
-	fast      map[string]error // answers to calls that come too fast, by language
-	life      context.Context  //nolint:containedctx // ends when calls that only wait must end
+	door      atomic.Pointer[door] // nil until Serve
+	fast      map[string]error     // answers to calls that come too fast, by language
+	life      context.Context      //nolint:containedctx // ends when calls that only wait must end
 	end       context.CancelFunc
 }
 
@@ -107,7 +109,9 @@ func New(cfg Config) (*Server, error) {
 
 // Serve answers calls on the listener until Stop, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(gatedListener{l, s.gate}); !errors.Is(err, grpc.ErrServerStopped) {
+	d := newDoor(l)
+	s.door.Store(d)
+	if err := s.grpc.Serve(gatedListener{d, s.gate}); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil // Stop came first
@@ -118,6 +122,9 @@ func (s *Server) Serve(l net.Listener) error {
 // then.
 func (s *Server) Stop(ctx context.Context) {
 	s.health.Shutdown()
+	if d := s.door.Load(); d != nil {
+		d.Shut(ctx)
+	}
 	s.end()
 	done := make(chan struct{})
 	go func() {

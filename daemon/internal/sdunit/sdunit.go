@@ -3,8 +3,8 @@
 //
 // It guarantees that a socket is taken only under its name and if it is of the
 // right kind, that children inherit neither sockets nor the variables that
-// announce them, and that everything here is without effect where there is no
-// systemd. The caller takes the sockets before it starts anything else, and
+// announce them, that the watchdog is fed only when the service has just answered,
+// and that everything here is without effect where there is no systemd. The caller takes the sockets before it starts anything else, and
 // makes those that were not handed over.
 package sdunit
 
@@ -31,13 +31,15 @@ const (
 type Unit struct {
 	Calls  *net.UnixListener // gRPC; nil if not handed over
 	Agents *net.UnixListener // PIN agents, SOCK_SEQPACKET; nil if not handed over
-	Logger *slog.Logger
+	Logger *slog.Logger      // to be set
+
+	notify func(state string) error // nil = by NOTIFY_SOCKET (sd_notify(3))
 }
 
 // Take takes what systemd hands over to this process. It may be called once.
 // Errors are [*token.Error] of kind KindSocketNotUsable.
-func Take(logger *slog.Logger) (Unit, error) {
-	u := Unit{Logger: logger}
+func Take() (Unit, error) {
+	var u Unit
 	for _, f := range activation.Files(true) {
 		err := u.take(f)
 		_ = f.Close() // a listener has a descriptor of its own
@@ -79,15 +81,22 @@ func (u *Unit) take(f *os.File) error {
 	return nil
 }
 
-// Ready tells that calls are answered.
-func (u Unit) Ready() { u.tell(daemon.SdNotifyReady) }
+// Ready tells that calls are answered, and a line for `systemctl status`.
+func (u Unit) Ready(status string) { u.tell(daemon.SdNotifyReady + "\nSTATUS=" + status) }
 
 // Stopping tells that no new calls are taken.
-func (u Unit) Stopping() { u.tell(daemon.SdNotifyStopping) }
+func (u Unit) Stopping() { u.tell(daemon.SdNotifyStopping + "\nSTATUS=Ending the calls under way") }
 
 // tell notifies systemd; without systemd there is nobody to tell.
 func (u Unit) tell(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil && u.Logger != nil {
+	notify := u.notify
+	if notify == nil {
+		notify = func(state string) error {
+			_, err := daemon.SdNotify(false, state)
+			return err
+		}
+	}
+	if err := notify(state); err != nil {
 		u.Logger.Warn("Notifying systemd", slog.Any("error", err))
 	}
 }

@@ -31,11 +31,23 @@ func Confine(writable []string) (missing []string, err error) {
 	if missing, err = landlock(writable); err != nil {
 		return nil, err
 	}
-	none := [2]unix.CapUserData{} // version 3 has two halves (capset(2))
-	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
-		return nil, fmt.Errorf("giving up capabilities: %w", err)
+	return missing, giveUpCapabilities()
+}
+
+// giveUpCapabilities leaves none to the calling thread and to what it starts.
+// Where a service may not set them, as in the unit that is packaged, those of
+// the thread stay until it ends; a program that a user other than root starts
+// gets the ambient ones and no other (capabilities(7), execve).
+func giveUpCapabilities() error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("giving up ambient capabilities: %w", err)
 	}
-	return missing, nil
+	none := [2]unix.CapUserData{} // version 3 has two halves (capset(2))
+	err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+	if err != nil && (os.Geteuid() == 0 || !errors.Is(err, unix.EPERM)) {
+		return fmt.Errorf("giving up capabilities: %w", err)
+	}
+	return nil
 }
 
 // cage does the rest from within: no network, no looking or reaching into other
