@@ -202,6 +202,9 @@ func (c *Card) findSlot(ctx context.Context) (uint, error) {
 		c.drop(err)
 		return 0, broken(c.module.Name, err)
 	}
+	if n := c.system.namesakes(c.reader); n > 1 {
+		return 0, token.NewError(token.KindTokenAmbiguous, "module", c.module.Name, "count", fmt.Sprint(n))
+	}
 	found, err := pick(answer.Slots, c.module, c.reader, c.system.cards())
 	if err != nil {
 		return 0, err
@@ -244,11 +247,11 @@ func pick(slots []frame.Slot, m *Module, reader string, cards int) (frame.Slot, 
 const maxDescription = 64
 
 func isNamed(description, reader string) bool {
-	if len(reader) > maxDescription {
-		reader = reader[:maxDescription]
-	}
-	return description != "" && description == clean(reader)
+	return description != "" && description == described(reader)
 }
+
+// described returns what a slot of a reader is called.
+func described(reader string) string { return clean(reader[:min(len(reader), maxDescription)]) }
 
 // ask asks the module in the session that is open.
 func (c *Card) ask(ctx context.Context, req frame.Request, secrets ...*token.PIN) (frame.Answer, error) {

@@ -148,6 +148,19 @@ func (s *System) cards() (n int) {
 	return n
 }
 
+// namesakes returns how many readers of PC/SC have slots of the same name: the
+// description of a slot is shorter than the name of a reader can be.
+func (s *System) namesakes(reader string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.readers {
+		if described(r.Name) == described(reader) {
+			n++
+		}
+	}
+	return n
+}
+
 // Connect implements [pcsc.System].
 func (s *System) Connect(ctx context.Context, reader string) (pcsc.Card, error) {
 	if slot := s.slotNamed(reader); slot != nil {

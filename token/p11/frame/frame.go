@@ -166,6 +166,13 @@ func Send(fd int, message any, descriptors ...int) error {
 	}
 }
 
+// IsWaiting reports whether a message is there already.
+func IsWaiting(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents&(unix.POLLIN|unix.POLLHUP) == unix.POLLIN
+}
+
 // Receive takes the next message, with its descriptors, which then belong to
 // the caller. It returns io.EOF when the other side is gone. buffer has
 // [Max]+1 bytes.
