@@ -16,6 +16,25 @@ import (
 // its own: PKCS#11 has no event that every module tells.
 const pollTime = time.Second
 
+// doubtTime is how long after a token went missing it is looked for once more.
+const doubtTime = 200 * time.Millisecond
+
+// doubt lets a token count as taken out only when it is missing twice in a row:
+// SoftHSM empties its file for a moment, without a lock, whenever another process
+// writes to it, and a card that comes back opens gates of the PIN guard.
+type doubt struct{ pending bool }
+
+// believes reports whether what is seen now is to be shown.
+func (d *doubt) believes(before, now []slotRef) bool {
+	missing := slices.ContainsFunc(before, func(b slotRef) bool {
+		return b.state.Present && b.broken == nil && !slices.ContainsFunc(now, func(n slotRef) bool {
+			return n.state.Name == b.state.Name && n.ref == b.ref
+		})
+	})
+	d.pending = missing && !d.pending
+	return !d.pending
+}
+
 // watch looks at the slots of a module until ctx ends. A module that fails
 // shows as a reader whose card cannot be used, which says why.
 func (s *System) watch(ctx context.Context, m *Module) {
@@ -49,6 +68,7 @@ func (s *System) poll(ctx context.Context, m *Module) error {
 	}()
 	tick := time.NewTicker(pollTime)
 	defer tick.Stop()
+	var d doubt
 	for {
 		within, cancel := s.patient(ctx, m)
 		answer, err := c.call(within, frame.Request{Op: frame.OpSlots})
@@ -61,9 +81,14 @@ func (s *System) poll(ctx context.Context, m *Module) error {
 			return unavailable(m, fmt.Sprintf("%s: %s", answer.Call, meaningOf(answer.RV).name))
 		}
 		s.worked(m)
-		s.show(m, s.refs(m, answer.Slots))
+		next := tick.C
+		if refs := s.refs(m, answer.Slots); d.believes(s.shown(m), refs) {
+			s.show(m, refs)
+		} else {
+			next = time.After(doubtTime)
+		}
 		select {
-		case <-tick.C:
+		case <-next:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -95,6 +120,13 @@ func (s *System) isReader(description string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.readers, func(r pcsc.ReaderState) bool { return isNamed(description, r.Name) })
+}
+
+// shown returns the slots of a module that are known.
+func (s *System) shown(m *Module) []slotRef {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.slots[m]
 }
 
 // show makes the slots of a module known.
