@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"runtime"
@@ -15,11 +16,15 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/cardreport"
 	"github.com/inkan-project/inkan/pcsc"
+	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/p11"
 )
 
 // errRuns means that the cards are in use.
-var errRuns = errors.New("an inkand runs and has the cards: stop it first, for example by systemctl stop inkand (先に inkand を停止してください)")
+func errRuns() *token.Error {
+	return token.Errorf(token.KindReaderInUse, "inkand runs and has the cards; stop it first, for example by systemctl stop inkand").
+		InJapanese("inkandが使用中です。systemctl stop inkand などで停止してください")
+}
 
 // moduleTime is how long one call of a module may take for a report.
 const moduleTime = time.Minute
@@ -80,12 +85,16 @@ func cardReportCommand(ctx context.Context, version string, args []string, stdou
 	return cardreport.Write(ctx, report)
 }
 
-// isFree returns errRuns if an inkand answers at the socket.
+// isFree returns errRuns unless it is sure that no inkand answers at the socket.
 func isFree(socket string) error {
-	if conn, err := net.DialTimeout("unix", socket, time.Second); err == nil {
-		return errors.Join(errRuns, conn.Close())
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	switch {
+	case err == nil:
+		return errors.Join(errRuns(), conn.Close())
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil
 	}
-	return nil
+	return errRuns().Because(err)
 }
 
 // computer is this computer in one line, without its name.

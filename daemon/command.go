@@ -301,7 +301,7 @@ func say(stderr io.Writer, e *token.Error) {
 
 // exitCode is the table behind the usage text.
 func exitCode(err error) int {
-	if errors.Is(err, errRuns) {
+	if token.KindOf(err) == token.KindReaderInUse {
 		return exitInUse
 	}
 	switch token.KindOf(err) {

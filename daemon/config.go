@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -160,7 +161,7 @@ func (c Config) check() error {
 	if err := c.Limits.check(); err != nil {
 		return err
 	}
-	return checkModules(c.PKCS11, profiles)
+	return errors.Join(checkModules(c.PKCS11, profiles), c.checkWritable())
 }
 
 // withDefaults fills in what was not set.

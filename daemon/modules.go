@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -111,16 +112,46 @@ func (m PKCS11Config) checkCage() error {
 		}
 	}
 	for _, folder := range m.Writable {
-		if !filepath.IsAbs(folder) {
-			return invalid("writable: %q is not an absolute path", folder)
+		if info, err := os.Stat(folder); !filepath.IsAbs(folder) || err != nil || !info.IsDir() {
+			return invalid("writable: %q is not the absolute path of a folder that is there", folder)
 		}
 	}
 	return nil
 }
 
+// checkWritable refuses folders for modules in which inkand keeps what nobody else
+// may write to.
+func (c Config) checkWritable() error {
+	c = c.withDefaults()
+	for _, m := range c.PKCS11 {
+		for _, folder := range m.Writable {
+			for _, own := range []string{c.StateDir, filepath.Dir(c.Socket), filepath.Dir(c.PINSocket), filepath.Dir(m.Module)} {
+				if isWithin(own, folder) || isWithin(folder, own) && own == c.StateDir {
+					return invalid("pkcs11 %s: writable: %s overlaps with %s, which no module may write to", m.Name, folder, own)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// isWithin reports whether a path is a folder or below it, links followed as far
+// as they lead somewhere.
+func isWithin(path, folder string) bool {
+	for _, p := range []*string{&path, &folder} {
+		if real, err := filepath.EvalSymlinks(*p); err == nil {
+			*p = real
+		}
+	}
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
 // refusedVariables are how names begin of what puts other code into the process,
 // has libraries write secrets out, or is set by us.
-func refusedVariables() []string { return []string{"LD_", "LIBPCSCLITE_", "OPENSC_", "GO"} }
+func refusedVariables() []string {
+	return []string{"LD_", "LIBPCSCLITE_", "PCSCLITE_", "OPENSC_", "OPENSSL_", "GLIBC_", "GCONV_", "MALLOC_", "PATH", "GO"}
+}
 
 // modules returns the modules as token/p11 wants them.
 func (c Config) modules() (all []*p11.Module, err error) {

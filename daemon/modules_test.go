@@ -36,6 +36,7 @@ func library(t *testing.T, mode os.FileMode) string {
 }
 
 func TestModulesAreConfigured(t *testing.T) {
+	writable := t.TempDir()
 	cfg, err := load(t, fmt.Sprintf(`
 [[pkcs11]]
 name = "opensc"
@@ -48,10 +49,10 @@ via = "own"
 takes = "all"
 profile = "softhsm"
 environment = {SOFTHSM2_CONF = "/etc/hsm.conf"}
-writable = ["/var/lib/hsm"]
+writable = [%[2]q]
 timeout = "1m"
 token = {label = "署名", serial = "1"}
-`, library(t, 0o755)))
+`, library(t, 0o755), writable))
 	if err != nil {
 		t.Fatal(err)
 	}

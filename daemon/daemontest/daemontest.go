@@ -119,7 +119,7 @@ func TryStart(t testing.TB, o Options) (*Daemon, error) {
 // run starts the daemon and waits for it to be ready.
 func (d *Daemon) run(o Options) error {
 	cfg := daemon.Config{StateDir: filepath.Join(d.Dir, "state"), Socket: d.Socket}
-	cfg.Limits.UserConnections = 64 // a test is many programs of one user
+	cfg.Limits.UserConnections = 256 // a test is many programs of one user
 	var system pcsc.System
 	if o.PCSCD {
 		if err := behindPCSCD(&cfg); err != nil {

@@ -11,9 +11,12 @@ import (
 	"github.com/inkan-project/inkan/token/p11/frame"
 )
 
-// endTime is how long a module may take to let go of a card, and the reader to
-// give it to us.
-const endTime = 5 * time.Second
+// endTime is how long a module may take to let go of a card.
+const endTime = 2 * time.Second
+
+// takeBackTime is how long another program may keep a card from us that a module
+// had.
+const takeBackTime = 5 * time.Second
 
 // takeBackStep is how often a card is asked for that the module's process had:
 // pcscd may still be tidying up after it.
@@ -82,7 +85,7 @@ func (c *Card) closeSession(ctx context.Context) error {
 	defer stop()
 	answer, err := c.child.call(ctx, frame.Request{Op: frame.OpClose})
 	if err == nil && answer.RV == ckrOK && answer.Error == "" {
-		c.system.worked(c.module)
+		c.system.worked(c.module, c.reader)
 		return nil
 	}
 	c.drop(err)
@@ -96,7 +99,7 @@ func (c *Card) drop(because error) {
 		return
 	}
 	if because != nil {
-		c.system.failed(c.module, because)
+		c.system.failed(c.module, c.reader, because)
 	}
 	c.child.kill()
 	c.leave(context.Background())
@@ -119,8 +122,9 @@ func (c *Card) takeBack(ctx context.Context) error {
 		return nil
 	}
 	c.leave(ctx)
-	ctx, cancel := context.WithTimeout(ctx, endTime)
+	ctx, cancel := context.WithTimeout(ctx, takeBackTime)
 	defer cancel()
+	shared := false
 	tick := time.NewTicker(takeBackStep)
 	defer tick.Stop()
 	for {
@@ -131,6 +135,10 @@ func (c *Card) takeBack(ctx context.Context) error {
 		}
 		if !errors.Is(err, pcsc.ErrSharing) {
 			return fmt.Errorf("taking the card in %s back from module %s: %w", c.reader, c.module.Name, err)
+		}
+		if !shared { // a login that the module left behind must not be theirs
+			shared = true
+			err = errors.Join(err, c.system.resetShared(ctx, c.reader))
 		}
 		select {
 		case <-tick.C:
@@ -147,7 +155,7 @@ func (c *Card) Disconnect(d pcsc.Disposition) error {
 		return nil
 	}
 	if d == pcsc.Reset && c.direct == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), endTime)
+		ctx, cancel := context.WithTimeout(context.Background(), takeBackTime)
 		defer cancel()
 		if err := c.takeBack(ctx); err != nil {
 			return err
@@ -183,7 +191,7 @@ func (c *Card) enter(ctx context.Context, m *Module) (slot uint, err error) {
 	}
 	if c.child == nil {
 		c.module = m
-		if c.child, err = c.system.launch(ctx, m); err != nil {
+		if c.child, err = c.system.launch(ctx, m, c.reader); err != nil {
 			return 0, err
 		}
 	}

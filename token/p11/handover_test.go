@@ -38,9 +38,9 @@ func TestACardIsResetBeforeAModuleGetsIt(t *testing.T) {
 	for _, refused := range []error{nil, errors.New("in use")} {
 		g := &giving{err: refused}
 		// The module cannot be started at all: it is about what comes before.
-		s.patience[m] = &patience{}
-		s.failed(m, nil)
-		s.failed(m, nil)
+		for range 3 {
+			s.failed(m, "reader", nil)
+		}
 		c := &Card{system: s, reader: "reader", direct: g}
 		_, err := c.enter(t.Context(), m)
 		if err == nil || refused != nil && !errors.Is(err, refused) {

@@ -27,8 +27,8 @@ type InspectedSlot struct {
 // Inspect starts a module in a process of its own and reads what it shows. It
 // never logs in. The readers must be free: it is for when no inkand runs.
 func Inspect(ctx context.Context, m *Module) (Inspection, error) {
-	s := &System{logger: slog.New(slog.DiscardHandler), patience: map[*Module]*patience{m: {}}}
-	c, err := s.launch(ctx, m)
+	s := &System{logger: slog.New(slog.DiscardHandler), patience: map[place]patience{}, told: map[*Module]bool{}}
+	c, err := s.launch(ctx, m, m.Name)
 	if err != nil {
 		return Inspection{}, err
 	}

@@ -106,12 +106,21 @@ func (t *Token) Identify(ctx context.Context) (token.Identity, error) {
 	}
 	err = t.open(ctx)
 	if errors.Is(err, token.ErrNotMine) { // it may be somebody else's
-		err = errors.Join(err, t.back(ctx))
+		if back := t.back(ctx); back != nil {
+			err = back // whoever has the card now kept it from the module, too
+		}
 	}
 	if err != nil {
 		return token.Identity{}, err
 	}
-	id, err := t.identity(ctx, direct)
+	bound, err := t.bound(ctx)
+	if err == nil && direct.Card != "" && bound == "" {
+		err = t.again(ctx, direct)
+	}
+	if err != nil {
+		return token.Identity{}, err
+	}
+	id, err := t.identity(direct, bound)
 	if err != nil {
 		return token.Identity{}, err
 	}
@@ -177,17 +186,32 @@ func (t *Token) open(ctx context.Context) error {
 	return nil
 }
 
+// bound returns the card that this token was seen as before, or "".
+func (t *Token) bound(ctx context.Context) (token.CardID, error) {
+	if t.options.Bound == nil {
+		return "", nil
+	}
+	return t.options.Bound(ctx, t.ref())
+}
+
+// again goes both ways to the card once more before they are taken for ways to
+// one card: it may have been swapped while it changed hands.
+func (t *Token) again(ctx context.Context, first token.Identity) error {
+	ref := t.ref()
+	second, err := t.direct(ctx)
+	if err == nil {
+		err = t.open(ctx)
+	}
+	if errors.Is(err, token.ErrNotMine) || err == nil && (second.Card != first.Card || t.ref() != ref) {
+		return token.NewError(token.KindCardChanged)
+	}
+	return err
+}
+
 // identity says who the card is: what an application of ours has read from it,
 // else what this token was known as before, else what the token says of itself.
-func (t *Token) identity(ctx context.Context, direct token.Identity) (token.Identity, error) {
+func (t *Token) identity(direct token.Identity, bound token.CardID) (token.Identity, error) {
 	ref := t.ref()
-	var bound token.CardID
-	if t.options.Bound != nil {
-		var err error
-		if bound, err = t.options.Bound(ctx, ref); err != nil {
-			return token.Identity{}, err
-		}
-	}
 	id := token.Identity{
 		Card: bound, Serial: t.info.Serial, Application: Application, Token: ref,
 		Virtual: isSoftware(t.info),
@@ -222,20 +246,18 @@ func isSoftware(t *frame.TokenInfo) bool { return strings.HasPrefix(t.Manufactur
 
 func isPrintable(s string) bool { return !strings.ContainsRune(s, '\uFFFD') }
 
-// Profile returns the card profile with the lengths that the token wants.
+// Profile returns the card profile with the lengths of a PIN that the token
+// wants. Of an unlock code it says none.
 func (t *Token) Profile() token.Profile {
 	p := t.options.Profile
 	if t.info == nil {
 		return p
 	}
-	narrow := func(f token.PINFormat) token.PINFormat {
-		f.MinLength = max(f.MinLength, int(min(t.info.MinPIN, token.PINCapacity)))
-		if t.info.MaxPIN > 0 {
-			f.MaxLength = min(f.MaxLength, int(min(t.info.MaxPIN, token.PINCapacity)))
-		}
-		return f
+	shortest := max(p.PIN.MinLength, int(min(t.info.MinPIN, token.PINCapacity)))
+	longest := min(p.PIN.MaxLength, int(min(t.info.MaxPIN, token.PINCapacity)))
+	if shortest <= longest { // else it says nothing that can be so
+		p.PIN.MinLength, p.PIN.MaxLength = shortest, longest
 	}
-	p.PIN, p.UnlockCode = narrow(p.PIN), narrow(p.UnlockCode)
 	return p
 }
 

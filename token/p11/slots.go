@@ -49,7 +49,7 @@ func (s *System) watch(ctx context.Context, m *Module) {
 			state: pcsc.ReaderState{Name: m.Name, Present: true},
 		}})
 		select {
-		case <-time.After(max(pollTime, s.waitFor(m))):
+		case <-time.After(max(pollTime, s.waitFor(m, m.Name))):
 		case <-ctx.Done():
 		}
 	}
@@ -57,7 +57,7 @@ func (s *System) watch(ctx context.Context, m *Module) {
 
 // poll looks at the slots until something goes wrong.
 func (s *System) poll(ctx context.Context, m *Module) error {
-	c, err := s.launch(ctx, m)
+	c, err := s.launch(ctx, m, m.Name)
 	if err != nil {
 		return err
 	}
@@ -75,12 +75,12 @@ func (s *System) poll(ctx context.Context, m *Module) error {
 		cancel()
 		switch {
 		case err != nil:
-			s.failed(m, err)
+			s.failed(m, m.Name, err)
 			return broken(m.Name, err)
 		case answer.RV != ckrOK:
 			return unavailable(m, fmt.Sprintf("%s: %s", answer.Call, meaningOf(answer.RV).name))
 		}
-		s.worked(m)
+		s.worked(m, m.Name)
 		next := tick.C
 		if refs := s.refs(m, answer.Slots); d.believes(s.shown(m), refs) {
 			s.show(m, refs)
@@ -153,10 +153,12 @@ func (s *System) show(m *Module, refs []slotRef) {
 	}
 }
 
-// launch starts a process and loads the module into it.
-func (s *System) launch(ctx context.Context, m *Module) (*child, error) {
-	if wait := s.waitFor(m); wait > 0 {
-		return nil, unavailable(m, fmt.Sprintf("it failed, and is started again in %d s", int(wait/time.Second)+1))
+// launch starts a process for a reader and loads the module into it.
+func (s *System) launch(ctx context.Context, m *Module, reader string) (*child, error) {
+	if wait := s.waitFor(m, reader); wait > 0 {
+		seconds := int(wait/time.Second) + 1
+		return nil, unavailable(m, fmt.Sprintf("it failed, and is started again in %d s", seconds)).
+			InJapanese(fmt.Sprintf("異常終了したため、%d 秒後に起動し直します", seconds))
 	}
 	ctx, cancel := s.patient(ctx, m)
 	defer cancel()
@@ -171,16 +173,16 @@ func (s *System) launch(ctx context.Context, m *Module) (*child, error) {
 	switch {
 	case err != nil:
 		c.close(ctx)
-		s.failed(m, err)
+		s.failed(m, reader, err)
 		return nil, broken(m.Name, err)
 	case answer.Error != "" || answer.RV != ckrOK || answer.Info == nil:
 		c.close(ctx)
-		s.failed(m, nil)
+		s.failed(m, reader, nil)
 		detail := answer.Error
 		if detail == "" {
 			detail = fmt.Sprintf("%s: %s", answer.Call, meaningOf(answer.RV).name)
 		}
-		return nil, unavailable(m, detail)
+		return nil, unavailable(m, detail).InJapanese("読み込めません: " + detail)
 	}
 	c.info = *answer.Info
 	s.tellOnce(m, answer.Info, c.unconfined)
@@ -199,11 +201,17 @@ func (s *System) patient(ctx context.Context, m *Module) (context.Context, conte
 	return context.WithTimeout(ctx, m.Timeout)
 }
 
-// patience is how a module behaved, and what we make of it.
+// patience is how a module behaved with the card of one reader, and what we
+// make of it: another card has not made it fail.
 type patience struct {
 	failures int // in a row
 	until    time.Time
-	told     bool
+}
+
+// place is a module and the reader that it is used for.
+type place struct {
+	module *Module
+	reader string
 }
 
 // waits are the times before a module that failed so often in a row is started
@@ -213,37 +221,37 @@ func waits() []time.Duration {
 	return []time.Duration{0, 0, time.Second, 2 * time.Second, 5 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute}
 }
 
-// waitFor returns how long to wait before a module is started.
-func (s *System) waitFor(m *Module) time.Duration {
+// waitFor returns how long to wait before a module is started for a reader.
+func (s *System) waitFor(m *Module, reader string) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(0, time.Until(s.patience[m].until))
+	return max(0, time.Until(s.patience[place{m, reader}].until))
 }
 
 // failed notes that a module failed by itself.
-func (s *System) failed(m *Module, because error) {
+func (s *System) failed(m *Module, reader string, because error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, all := s.patience[m], waits()
+	at, all := place{m, reader}, waits()
+	p := s.patience[at]
 	wait := all[min(p.failures, len(all)-1)]
-	p.failures++
-	p.until = time.Now().Add(wait)
-	s.logger.Warn("PKCS#11 module failed", "module", m.Name, "error", because, "in_a_row", p.failures, "again_in", wait)
+	s.patience[at] = patience{p.failures + 1, time.Now().Add(wait)}
+	s.logger.Warn("PKCS#11 module failed", "module", m.Name, "reader", reader, "error", because, "in_a_row", p.failures+1, "again_in", wait)
 }
 
 // worked notes that a module did what it was asked for.
-func (s *System) worked(m *Module) {
+func (s *System) worked(m *Module, reader string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.patience[m].failures = 0
+	delete(s.patience, place{m, reader})
 }
 
 // tellOnce says in the log what module this is.
 func (s *System) tellOnce(m *Module, i *frame.Info, unconfined []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.patience[m]; !p.told {
-		p.told = true
+	if !s.told[m] {
+		s.told[m] = true
 		s.logger.Info("PKCS#11 module", "module", m.Name, "manufacturer", i.Manufacturer, "library", i.Description, "version", i.Version, "not_confined", unconfined)
 	}
 }

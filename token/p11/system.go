@@ -28,7 +28,8 @@ type System struct {
 	err      error              // why they are not looked at any more
 	slots    map[*Module][]slotRef
 	changed  chan struct{} // closed at the next change
-	patience map[*Module]*patience
+	patience map[place]patience
+	told     map[*Module]bool
 }
 
 // slotRef is a slot that is a reader of its own.
@@ -50,10 +51,7 @@ func newSystem(inner pcsc.System, modules []*Module, logger *slog.Logger, lose f
 	ctx, stop := context.WithCancel(context.Background())
 	s := &System{
 		inner: inner, modules: modules, logger: logger, lose: lose, stop: stop,
-		slots: map[*Module][]slotRef{}, changed: make(chan struct{}), patience: map[*Module]*patience{},
-	}
-	for _, m := range modules {
-		s.patience[m] = &patience{}
+		slots: map[*Module][]slotRef{}, changed: make(chan struct{}), patience: map[place]patience{}, told: map[*Module]bool{},
 	}
 	for _, m := range modules {
 		if m.Own {
@@ -148,6 +146,16 @@ func (s *System) cards() (n int) {
 	return n
 }
 
+// resetShared resets a card that other programs share, where PC/SC can.
+func (s *System) resetShared(ctx context.Context, reader string) error {
+	if r, ok := s.inner.(interface {
+		ResetShared(ctx context.Context, reader string) error
+	}); ok {
+		return r.ResetShared(ctx, reader)
+	}
+	return nil
+}
+
 // namesakes returns how many readers of PC/SC have slots of the same name: the
 // description of a slot is shorter than the name of a reader can be.
 func (s *System) namesakes(reader string) (n int) {
@@ -169,7 +177,7 @@ func (s *System) Connect(ctx context.Context, reader string) (pcsc.Card, error) 
 			return nil, slot.broken
 		}
 		var err error
-		if c.child, err = s.launch(ctx, slot.module); err != nil {
+		if c.child, err = s.launch(ctx, slot.module, reader); err != nil {
 			return nil, err
 		}
 		return c, nil

@@ -23,7 +23,8 @@ func (r *reader) again(err error) bool {
 	case errors.Is(err, pcsc.ErrSharing), token.KindOf(err) == token.KindModuleUnavailable:
 		return true
 	case errors.Is(err, pcsc.ErrReset), errors.Is(err, pcsc.ErrTimeout), errors.Is(err, pcsc.ErrNoAnswer),
-		errors.Is(err, pcsc.ErrRemoved), token.KindOf(err) == token.KindCardSilent, token.KindOf(err) == token.KindModuleFault:
+		errors.Is(err, pcsc.ErrRemoved), token.KindOf(err) == token.KindCardSilent, token.KindOf(err) == token.KindModuleFault,
+		token.KindOf(err) == token.KindCardChanged: // while it was met
 		return r.looks < maxLooks
 	}
 	return false

@@ -86,14 +86,27 @@ func (r *reader) identify(ctx context.Context, app Application) (token.Token, to
 	}
 	own := app.Profile(r.conn.ATR(), id.Card)
 	if own.Name == careful.Name && !own.Extended {
-		return tok, id, own, nil
+		return tok, id, refined(tok, own), nil
 	}
 	tok = r.open(app, own)
 	again, err := tok.Identify(ctx)
 	if err == nil && again.Card != id.Card {
 		err = token.NewError(token.KindCardChanged)
 	}
-	return tok, again, own, err
+	return tok, again, refined(tok, own), err
+}
+
+// refiner is a token that knows more than its card profile, for example how
+// long a PIN can be.
+type refiner interface {
+	Profile() token.Profile
+}
+
+func refined(tok token.Token, p token.Profile) token.Profile {
+	if r, ok := tok.(refiner); ok {
+		return r.Profile()
+	}
+	return p
 }
 
 // open speaks to an application within the time that each command has.

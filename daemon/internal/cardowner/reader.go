@@ -209,7 +209,7 @@ func (r *reader) lease(ctx context.Context) (Lease, error) {
 	r.clean = false
 	tok := r.open(r.app, r.card.Profile)
 	id, err := tok.Identify(ctx)
-	if errors.Is(err, token.ErrNotMine) || err == nil && id.Card != r.card.Identity.Card {
+	if errors.Is(err, token.ErrNotMine) || err == nil && (id.Card != r.card.Identity.Card || id.Token != r.card.Identity.Token) {
 		return Lease{}, token.NewError(token.KindCardChanged)
 	}
 	if err != nil {

@@ -98,6 +98,7 @@ type process struct {
 	isOpen    bool // session is one
 	openSC    openSC
 	slot      uint
+	first     frame.TokenInfo // the token with which the session was opened
 	loggedIn  bool
 }
 

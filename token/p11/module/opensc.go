@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/miekg/pkcs11"
+
 	"github.com/inkan-project/inkan/token"
 	"github.com/inkan-project/inkan/token/p11/frame"
 )
@@ -19,10 +21,12 @@ type openSC struct {
 }
 
 // settings keep OpenSC from keeping PINs and files, from writing out what it
-// sends to cards, and from holding the card for itself (opensc.conf(5)). What
-// C_SetPIN without a login does is the one thing that changes.
+// sends to cards, and from sharing the card with other programs, which would
+// find the PIN proved (opensc.conf(5)). What C_SetPIN without a login does is the
+// one thing that changes.
 const settings = `app default {
 	debug = 0;
+	reader_driver pcsc { connect_exclusive = true; disconnect_action = reset; }
 	framework pkcs15 { use_pin_caching = false; use_file_caching = no; }
 }
 app opensc-pkcs11 {
@@ -57,27 +61,32 @@ func (o openSC) write(style string) error {
 	return nil
 }
 
-// errOtherToken means that another token came into the slot meanwhile: nothing
-// was given to it.
-var errOtherToken = errors.New("another token is in the slot now")
-
 // unlockOpenSC sets a new PIN by the unlock code in OpenSC's way: C_SetPIN with
 // the code for the old PIN, without a login. Its C_Login as CKU_SO would send
 // VERIFY with the code, which PIV cards do not know. The module reads the style
 // when it is initialised, so that is done anew, and C_SetPIN never means
 // another thing than the one that is asked for.
 func (p *process) unlockOpenSC(secrets []*token.PIN) frame.Answer {
-	before, err := p.token(p.slot)
-	if err != nil {
-		return failed("C_GetTokenInfo", err)
+	if answer := p.restyle(unblockBySetting); answer.RV != 0 || answer.Error != "" {
+		return answer
 	}
+	answer := p.setPIN(secrets)
+	if after := p.restyle(noUnblocking); after.RV != 0 || after.Error != "" {
+		p.ctx = nil // a PIN that is to be changed must not be taken for an unlock code
+	}
+	return answer
+}
+
+// restyle initialises the module anew with another style, with a session if
+// there was one.
+func (p *process) restyle(style string) frame.Answer {
 	if answer := p.close(); answer.RV != 0 || answer.Error != "" {
 		return answer
 	}
 	if err := p.ctx.Finalize(); err != nil {
 		return failed("C_Finalize", err)
 	}
-	if err := p.openSC.write(unblockBySetting); err != nil {
+	if err := p.openSC.write(style); err != nil {
 		return failed("", err)
 	}
 	if err := p.ctx.Initialize(); err != nil {
@@ -86,12 +95,5 @@ func (p *process) unlockOpenSC(secrets []*token.PIN) frame.Answer {
 	if _, err := p.ctx.GetSlotList(true); err != nil { // looks for cards
 		return failed("C_GetSlotList", err)
 	}
-	now, err := p.token(p.slot)
-	if err != nil {
-		return failed("C_GetTokenInfo", err)
-	}
-	if now.Serial != before.Serial || now.Model != before.Model || now.Manufacturer != before.Manufacturer || now.Label != before.Label {
-		return failed("", errOtherToken)
-	}
-	return p.setPIN(secrets)
+	return p.reopen(pkcs11.CKF_SERIAL_SESSION)
 }

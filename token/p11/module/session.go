@@ -1,6 +1,8 @@
 package module
 
 import (
+	"errors"
+
 	"github.com/miekg/pkcs11"
 
 	"github.com/inkan-project/inkan/token"
@@ -68,6 +70,7 @@ func (p *process) open(slot uint) frame.Answer {
 	if answer.Token, err = p.token(slot); err != nil {
 		return failed("C_GetTokenInfo", err)
 	}
+	p.first = *answer.Token
 	return answer
 }
 
@@ -104,12 +107,29 @@ func (p *process) writable(secrets []*token.PIN) (frame.Answer, bool) {
 	if answer := p.close(); answer.RV != 0 || answer.Error != "" {
 		return answer, false
 	}
-	session, err := p.ctx.OpenSession(p.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+	answer := p.reopen(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
+	return answer, answer.RV == 0 && answer.Error == ""
+}
+
+// errOtherToken means that another token came into the slot meanwhile: nothing
+// was given to it.
+var errOtherToken = errors.New("another token is in the slot now")
+
+// reopen opens a session with the token that was there before.
+func (p *process) reopen(flags uint) frame.Answer {
+	session, err := p.ctx.OpenSession(p.slot, flags)
 	if err != nil {
-		return failed("C_OpenSession", err), false
+		return failed("C_OpenSession", err)
 	}
 	p.session, p.isOpen = session, true
-	return frame.Answer{}, true
+	now, err := p.token(p.slot)
+	switch {
+	case err != nil:
+		return failed("C_GetTokenInfo", err)
+	case now.Serial != p.first.Serial || now.Model != p.first.Model || now.Manufacturer != p.first.Manufacturer || now.Label != p.first.Label:
+		return failed("", errOtherToken)
+	}
+	return frame.Answer{}
 }
 
 // setPIN changes the PIN by the old one.
