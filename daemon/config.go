@@ -69,6 +69,11 @@ type CardConfig struct {
 	Hold string `toml:"hold"`
 	// CommandTimeout is how long one command may take. Default "30s".
 	CommandTimeout Duration `toml:"command_timeout"`
+	// Exclusive are the readers that no other program may use, as `inkan setup
+	// exclusive` writes them beside the polkit rule that sees to it: status shows
+	// it. A name without its last two numbers means all readers of that name.
+	// Default: none.
+	Exclusive []string `toml:"exclusive"`
 	// Profiles is a folder of card profiles (*.toml) beside the shipped ones.
 	// Default: none.
 	Profiles string `toml:"profiles"`

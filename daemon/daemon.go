@@ -203,6 +203,7 @@ func runLocked(ctx context.Context, o Options) error {
 	}
 	server, err := rpc.New(rpc.Config{
 		Broker: b, Log: rec.log, Policy: rules, Logger: o.Logger, Limits: o.Config.Limits.rpc(), Service: o.service(pages.Kind(), rec), Support: o.support(box),
+		Exclusivity: o.Config.Card.exclusivity(pcscdPolicy),
 	})
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)

@@ -92,7 +92,7 @@ owns the card; nothing else touches the card.`,
 		"暗証番号用ソケットの`path`(省略時は INKAN_PIN_SOCKET、次に --socket と同じ場所の pin.sock)"))
 	flags.String("lang", "", a.say("`language`, ja or en (else from LC_ALL, LC_MESSAGES, LANG)", "言語`language`: ja か en(省略時は LC_ALL、LC_MESSAGES、LANG による)"))
 	root.AddCommand(a.statusCommand(), a.keysCommand(), a.signCommand(), a.pinCommand(), a.unlockCommand(), a.acknowledgeCommand(),
-		a.cardCommand(), a.certCommand(), a.logCommand(), a.doctorCommand(), a.explainCommand(), a.supportBundleCommand(),
+		a.cardCommand(), a.certCommand(), a.logCommand(), a.doctorCommand(), a.explainCommand(), a.supportBundleCommand(), a.setupCommand(),
 		a.versionCommand(), a.exitCodesTopic())
 	flags.BoolP("help", "h", false, a.say("explain the command", "コマンドの説明を表示する"))
 	root.SetHelpCommand(a.helpCommand())

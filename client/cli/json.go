@@ -77,6 +77,7 @@ type readerJSON struct {
 	Virtual     bool   `json:"virtual"`
 	Card        string `json:"card"`
 	Problem     string `json:"problem"`
+	Exclusivity string `json:"exclusivity"`
 }
 
 type cardJSON struct {
@@ -229,7 +230,7 @@ func statusToJSON(s *inkanpb.Status, socket string) statusJSON {
 		Readers: []readerJSON{}, Cards: []cardJSON{},
 	}
 	for _, r := range s.GetReaders() {
-		out.Readers = append(out.Readers, readerJSON{r.GetName(), r.GetCardPresent(), r.GetVirtual(), r.GetCardId(), r.GetProblem()})
+		out.Readers = append(out.Readers, readerJSON{r.GetName(), r.GetCardPresent(), r.GetVirtual(), r.GetCardId(), r.GetProblem(), exclusivityWord(r.GetExclusivity())})
 	}
 	for _, c := range s.GetCards() {
 		card := cardJSON{

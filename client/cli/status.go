@@ -81,7 +81,7 @@ func (a *app) readerFields(readers []*inkanpb.ReaderStatus) []field {
 	}
 	var fields []field
 	for _, r := range readers {
-		fields = append(fields, field{name: name, says: r.GetName() + a.virtualMark(r.GetVirtual()) + ": " + a.inReader(r)})
+		fields = append(fields, field{name: name, says: r.GetName() + a.virtualMark(r.GetVirtual()) + ": " + a.inReader(r) + a.exclusivity(r)})
 		name = ""
 	}
 	return fields

@@ -54,6 +54,8 @@ type Config struct {
 	Limits Limits
 	// Service is what status says about the service itself.
 	Service func() *inkanpb.ServiceStatus
+	// Exclusivity is whether inkand has a reader alone; nil = none.
+	Exclusivity func(reader string) inkanpb.Exclusivity
 	// Support is what a support bundle holds besides what the Broker and the
 	// Log know; nil = nothing.
 	Support func() []Part

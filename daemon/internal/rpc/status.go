@@ -92,6 +92,9 @@ func (s *Server) status(ctx context.Context, state broker.Status) *inkanpb.Statu
 	}
 	for _, r := range state.Readers {
 		reader := &inkanpb.ReaderStatus{Name: r.Name, CardPresent: r.Present, Virtual: r.Virtual}
+		if v := s.cfg.Exclusivity; v != nil {
+			reader.Exclusivity = v(r.Name)
+		}
 		if trusted && r.Card != nil {
 			reader.CardId = string(r.Card.Identity.Card)
 		}

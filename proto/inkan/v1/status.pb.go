@@ -169,6 +169,59 @@ func (StepResult) EnumDescriptor() ([]byte, []int) {
 	return file_inkan_v1_status_proto_rawDescGZIP(), []int{1}
 }
 
+// Exclusivity says whether inkand has a reader alone, apart from root.
+type Exclusivity int32
+
+const (
+	// Other programs may use its cards while inkand does not.
+	Exclusivity_EXCLUSIVITY_UNSPECIFIED Exclusivity = 0
+	// An administrator wants it, and pcscd asks polkit, which refuses others.
+	Exclusivity_EXCLUSIVITY_ALONE Exclusivity = 1
+	// An administrator wants it, but this pcscd asks nobody.
+	Exclusivity_EXCLUSIVITY_NOT_ENFORCED Exclusivity = 2
+)
+
+// Enum value maps for Exclusivity.
+var (
+	Exclusivity_name = map[int32]string{
+		0: "EXCLUSIVITY_UNSPECIFIED",
+		1: "EXCLUSIVITY_ALONE",
+		2: "EXCLUSIVITY_NOT_ENFORCED",
+	}
+	Exclusivity_value = map[string]int32{
+		"EXCLUSIVITY_UNSPECIFIED":  0,
+		"EXCLUSIVITY_ALONE":        1,
+		"EXCLUSIVITY_NOT_ENFORCED": 2,
+	}
+)
+
+func (x Exclusivity) Enum() *Exclusivity {
+	p := new(Exclusivity)
+	*p = x
+	return p
+}
+
+func (x Exclusivity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Exclusivity) Descriptor() protoreflect.EnumDescriptor {
+	return file_inkan_v1_status_proto_enumTypes[2].Descriptor()
+}
+
+func (Exclusivity) Type() protoreflect.EnumType {
+	return &file_inkan_v1_status_proto_enumTypes[2]
+}
+
+func (x Exclusivity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Exclusivity.Descriptor instead.
+func (Exclusivity) EnumDescriptor() ([]byte, []int) {
+	return file_inkan_v1_status_proto_rawDescGZIP(), []int{2}
+}
+
 // GetVersionRequest is empty.
 type GetVersionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -880,7 +933,9 @@ type ReaderStatus struct {
 	// Card identity of the card inside, for those who may see it.
 	CardId string `protobuf:"bytes,4,opt,name=card_id,json=cardId,proto3" json:"card_id,omitempty"`
 	// Why the card inside is not usable: a stable code, or empty.
-	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Whether inkand has the reader alone.
+	Exclusivity   Exclusivity `protobuf:"varint,6,opt,name=exclusivity,proto3,enum=inkan.v1.Exclusivity" json:"exclusivity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -948,6 +1003,13 @@ func (x *ReaderStatus) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *ReaderStatus) GetExclusivity() Exclusivity {
+	if x != nil {
+		return x.Exclusivity
+	}
+	return Exclusivity_EXCLUSIVITY_UNSPECIFIED
 }
 
 // CardStatus is one card that is present.
@@ -1135,14 +1197,15 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\rServiceNotice\x12)\n" +
 	"\x04code\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^INK-[0-9]{4}$R\x04code\x12\x18\n" +
 	"\x02en\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x02en\x12\x18\n" +
-	"\x02ja\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x02ja\"\xb1\x01\n" +
+	"\x02ja\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x02ja\"\xf4\x01\n" +
 	"\fReaderStatus\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x04name\x12!\n" +
 	"\fcard_present\x18\x02 \x01(\bR\vcardPresent\x12\x18\n" +
 	"\avirtual\x18\x03 \x01(\bR\avirtual\x12!\n" +
 	"\acard_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06cardId\x12!\n" +
-	"\aproblem\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\aproblem\"\xe9\x03\n" +
+	"\aproblem\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\aproblem\x12A\n" +
+	"\vexclusivity\x18\x06 \x01(\x0e2\x15.inkan.v1.ExclusivityB\b\xbaH\x05\x82\x01\x02\x10\x01R\vexclusivity\"\xe9\x03\n" +
 	"\n" +
 	"CardStatus\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
@@ -1180,7 +1243,11 @@ const file_inkan_v1_status_proto_rawDesc = "" +
 	"\x0eSTEP_RESULT_OK\x10\x01\x12\x16\n" +
 	"\x12STEP_RESULT_FAILED\x10\x02\x12\x17\n" +
 	"\x13STEP_RESULT_WARNING\x10\x03\x12\x1b\n" +
-	"\x17STEP_RESULT_NOT_REACHED\x10\x042\xaf\x02\n" +
+	"\x17STEP_RESULT_NOT_REACHED\x10\x04*_\n" +
+	"\vExclusivity\x12\x1b\n" +
+	"\x17EXCLUSIVITY_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11EXCLUSIVITY_ALONE\x10\x01\x12\x1c\n" +
+	"\x18EXCLUSIVITY_NOT_ENFORCED\x10\x022\xaf\x02\n" +
 	"\rStatusService\x12G\n" +
 	"\n" +
 	"GetVersion\x12\x1b.inkan.v1.GetVersionRequest\x1a\x1c.inkan.v1.GetVersionResponse\x12D\n" +
@@ -1200,60 +1267,62 @@ func file_inkan_v1_status_proto_rawDescGZIP() []byte {
 	return file_inkan_v1_status_proto_rawDescData
 }
 
-var file_inkan_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_inkan_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_inkan_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_inkan_v1_status_proto_goTypes = []any{
 	(Layer)(0),                    // 0: inkan.v1.Layer
 	(StepResult)(0),               // 1: inkan.v1.StepResult
-	(*GetVersionRequest)(nil),     // 2: inkan.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 3: inkan.v1.GetVersionResponse
-	(*DiagnoseRequest)(nil),       // 4: inkan.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 5: inkan.v1.DiagnoseResponse
-	(*DiagnoseStep)(nil),          // 6: inkan.v1.DiagnoseStep
-	(*GetStatusRequest)(nil),      // 7: inkan.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 8: inkan.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),    // 9: inkan.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),   // 10: inkan.v1.WatchStatusResponse
-	(*Status)(nil),                // 11: inkan.v1.Status
-	(*ServiceStatus)(nil),         // 12: inkan.v1.ServiceStatus
-	(*ServiceNotice)(nil),         // 13: inkan.v1.ServiceNotice
-	(*ReaderStatus)(nil),          // 14: inkan.v1.ReaderStatus
-	(*CardStatus)(nil),            // 15: inkan.v1.CardStatus
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(CardState)(0),                // 17: inkan.v1.CardState
-	(*PinStatus)(nil),             // 18: inkan.v1.PinStatus
-	(*Certificate)(nil),           // 19: inkan.v1.Certificate
+	(Exclusivity)(0),              // 2: inkan.v1.Exclusivity
+	(*GetVersionRequest)(nil),     // 3: inkan.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 4: inkan.v1.GetVersionResponse
+	(*DiagnoseRequest)(nil),       // 5: inkan.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 6: inkan.v1.DiagnoseResponse
+	(*DiagnoseStep)(nil),          // 7: inkan.v1.DiagnoseStep
+	(*GetStatusRequest)(nil),      // 8: inkan.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 9: inkan.v1.GetStatusResponse
+	(*WatchStatusRequest)(nil),    // 10: inkan.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),   // 11: inkan.v1.WatchStatusResponse
+	(*Status)(nil),                // 12: inkan.v1.Status
+	(*ServiceStatus)(nil),         // 13: inkan.v1.ServiceStatus
+	(*ServiceNotice)(nil),         // 14: inkan.v1.ServiceNotice
+	(*ReaderStatus)(nil),          // 15: inkan.v1.ReaderStatus
+	(*CardStatus)(nil),            // 16: inkan.v1.CardStatus
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(CardState)(0),                // 18: inkan.v1.CardState
+	(*PinStatus)(nil),             // 19: inkan.v1.PinStatus
+	(*Certificate)(nil),           // 20: inkan.v1.Certificate
 }
 var file_inkan_v1_status_proto_depIdxs = []int32{
-	6,  // 0: inkan.v1.DiagnoseResponse.steps:type_name -> inkan.v1.DiagnoseStep
+	7,  // 0: inkan.v1.DiagnoseResponse.steps:type_name -> inkan.v1.DiagnoseStep
 	0,  // 1: inkan.v1.DiagnoseStep.layer:type_name -> inkan.v1.Layer
 	1,  // 2: inkan.v1.DiagnoseStep.result:type_name -> inkan.v1.StepResult
-	11, // 3: inkan.v1.GetStatusResponse.status:type_name -> inkan.v1.Status
-	11, // 4: inkan.v1.WatchStatusResponse.status:type_name -> inkan.v1.Status
-	12, // 5: inkan.v1.Status.service:type_name -> inkan.v1.ServiceStatus
-	14, // 6: inkan.v1.Status.readers:type_name -> inkan.v1.ReaderStatus
-	15, // 7: inkan.v1.Status.cards:type_name -> inkan.v1.CardStatus
-	16, // 8: inkan.v1.ServiceStatus.started_at:type_name -> google.protobuf.Timestamp
-	13, // 9: inkan.v1.ServiceStatus.notices:type_name -> inkan.v1.ServiceNotice
+	12, // 3: inkan.v1.GetStatusResponse.status:type_name -> inkan.v1.Status
+	12, // 4: inkan.v1.WatchStatusResponse.status:type_name -> inkan.v1.Status
+	13, // 5: inkan.v1.Status.service:type_name -> inkan.v1.ServiceStatus
+	15, // 6: inkan.v1.Status.readers:type_name -> inkan.v1.ReaderStatus
+	16, // 7: inkan.v1.Status.cards:type_name -> inkan.v1.CardStatus
+	17, // 8: inkan.v1.ServiceStatus.started_at:type_name -> google.protobuf.Timestamp
+	14, // 9: inkan.v1.ServiceStatus.notices:type_name -> inkan.v1.ServiceNotice
 	0,  // 10: inkan.v1.ServiceStatus.missing:type_name -> inkan.v1.Layer
-	17, // 11: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
-	18, // 12: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
-	19, // 13: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
-	18, // 14: inkan.v1.CardStatus.unlock_code:type_name -> inkan.v1.PinStatus
-	13, // 15: inkan.v1.CardStatus.notices:type_name -> inkan.v1.ServiceNotice
-	2,  // 16: inkan.v1.StatusService.GetVersion:input_type -> inkan.v1.GetVersionRequest
-	7,  // 17: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
-	9,  // 18: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
-	4,  // 19: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
-	3,  // 20: inkan.v1.StatusService.GetVersion:output_type -> inkan.v1.GetVersionResponse
-	8,  // 21: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
-	10, // 22: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
-	5,  // 23: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	2,  // 11: inkan.v1.ReaderStatus.exclusivity:type_name -> inkan.v1.Exclusivity
+	18, // 12: inkan.v1.CardStatus.state:type_name -> inkan.v1.CardState
+	19, // 13: inkan.v1.CardStatus.pin:type_name -> inkan.v1.PinStatus
+	20, // 14: inkan.v1.CardStatus.certificates:type_name -> inkan.v1.Certificate
+	19, // 15: inkan.v1.CardStatus.unlock_code:type_name -> inkan.v1.PinStatus
+	14, // 16: inkan.v1.CardStatus.notices:type_name -> inkan.v1.ServiceNotice
+	3,  // 17: inkan.v1.StatusService.GetVersion:input_type -> inkan.v1.GetVersionRequest
+	8,  // 18: inkan.v1.StatusService.GetStatus:input_type -> inkan.v1.GetStatusRequest
+	10, // 19: inkan.v1.StatusService.WatchStatus:input_type -> inkan.v1.WatchStatusRequest
+	5,  // 20: inkan.v1.StatusService.Diagnose:input_type -> inkan.v1.DiagnoseRequest
+	4,  // 21: inkan.v1.StatusService.GetVersion:output_type -> inkan.v1.GetVersionResponse
+	9,  // 22: inkan.v1.StatusService.GetStatus:output_type -> inkan.v1.GetStatusResponse
+	11, // 23: inkan.v1.StatusService.WatchStatus:output_type -> inkan.v1.WatchStatusResponse
+	6,  // 24: inkan.v1.StatusService.Diagnose:output_type -> inkan.v1.DiagnoseResponse
+	21, // [21:25] is the sub-list for method output_type
+	17, // [17:21] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_inkan_v1_status_proto_init() }
@@ -1267,7 +1336,7 @@ func file_inkan_v1_status_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_inkan_v1_status_proto_rawDesc), len(file_inkan_v1_status_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
