@@ -1,7 +1,7 @@
 # Every target is one line or one script under .ci/. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build packages run serve serve-softhsm test race e2e samples bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
+.PHONY: help build packages packages-check run serve serve-softhsm test race e2e samples bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -11,6 +11,9 @@ build: ## build inkand, inkan, inkan-prompt and inkan-virtual-card into bin/
 
 packages: ## build the .deb and .rpm packages into build/packages/
 	.ci/packages
+
+packages-check: packages ## check the packages: the same bytes twice, lintian, units, users
+	.ci/packages-check
 
 run: build ## see it work: sign a sample document with a virtual card, check it with openssl
 	.ci/demo

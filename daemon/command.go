@@ -56,6 +56,12 @@ const usage = `inkand owns the card readers of this PC and signs for programs.
       PIN: see docs/real-cards.md. No inkand may run meanwhile.
   inkand version
 
+As a unit of systemd inkand takes the sockets named "inkan" and "inkan-pin", and
+leaves them to the inkand that comes next: while it is started anew, calls wait.
+It feeds the watchdog only when a call for the status, over its own socket, was
+answered in a third of WatchdogSec. Readers that hang and persons who take time
+do not count; a disk that does not answer for WatchdogSec does.
+
 Exit codes: 0 stopped in order, 64 command line, 65 journal or log damaged,
 70 other, 73 state directory or socket not usable, 75 another inkand runs,
 78 configuration.
