@@ -36,7 +36,19 @@ func (o Options) sockets() (calls, agents socket, err error) {
 // systemd handed over is systemd's: it stays when we close.
 func listen(handed *net.UnixListener, network, path string, mode fs.FileMode) (socket, error) {
 	if handed != nil {
-		return handed, nil
+		return inherited{handed}, nil
 	}
 	return unixsock.Listen(network, path, mode)
+}
+
+// inherited is a socket of systemd's. Like ours it may be closed twice: by who
+// serves on it, and at the end.
+type inherited struct{ *net.UnixListener }
+
+// Close implements net.Listener.
+func (i inherited) Close() error {
+	if err := i.UnixListener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ type unit struct {
 	dir, program  string
 	calls, agents *os.File
 	notify        *net.UnixConn
+	said          strings.Builder // on stderr; to be read while it does not run
 }
 
 func newUnit(t *testing.T) *unit {
@@ -62,7 +64,7 @@ func (u *unit) start(t *testing.T) *exec.Cmd {
 		"LC_ALL=C", "PATH=" + os.Getenv("PATH"), "LISTEN_FDS=2", "LISTEN_FDNAMES=inkan-pin:inkan",
 		"NOTIFY_SOCKET=" + filepath.Join(u.dir, "notify"), "WATCHDOG_USEC=300000",
 	}
-	cmd.Stderr = t.Output()
+	cmd.Stderr = io.MultiWriter(t.Output(), &u.said)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +121,9 @@ func TestInkandIsAUnitOfSystemd(t *testing.T) {
 		u.told(t, "STOPPING=1")
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("stopping inkand: %v", err)
+		}
+		if strings.Contains(u.said.String(), "level=ERROR") {
+			t.Error("inkand complains of something")
 		}
 		for _, name := range []string{"inkan.sock", "pin.sock"} {
 			if _, err := os.Lstat(filepath.Join(u.dir, name)); err != nil {
