@@ -73,7 +73,7 @@ func (c *Client) SignBatch(ctx context.Context, q BatchRequest) iter.Seq2[BatchS
 			}
 		}
 		if err == nil {
-			err = b.ask(ctx, asked{q.RequestID, q.Repeat})
+			err = b.ask(ctx, asked{id: q.RequestID, repeat: q.Repeat})
 		}
 		if err != nil && !b.enough {
 			b.fail(err)
@@ -104,7 +104,7 @@ func (b *batch) ask(ctx context.Context, first asked) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer cancel()
-	told := send(ctx, asked{b.req.GetRequestId(), true})
+	told := send(ctx, asked{id: b.req.GetRequestId(), repeat: true})
 	if e, ok := errors.AsType[*Error](err); ok && errors.Is(told, ErrRequestNotKnown) {
 		return e.because(told) // nothing was begun
 	}

@@ -17,16 +17,18 @@ const defaultComeback = 10 * time.Second
 type asked struct {
 	id     string // what the request is called
 	repeat bool   // only its answer is wanted: nothing may begin
+	own    bool   // the program called it so
 }
 
 // once sends a request that may spend a try, under a name. When the connection
 // is lost before its answer came, it asks for that answer; nothing begins by
 // that, so that nobody is asked for a PIN twice.
 func once[R any](ctx context.Context, c *Client, first asked, send func(asked) (R, error)) (R, error) {
-	if first.id == "" {
+	first.own = first.id != ""
+	if !first.own {
 		first.id = rand.Text()
 	}
-	return sendTwice(ctx, c, first, asked{first.id, true}, send)
+	return sendTwice(ctx, c, first, asked{id: first.id, repeat: true}, send)
 }
 
 // surely sends a request that spends nothing, under a name. When the connection
@@ -39,6 +41,9 @@ func surely[R any](ctx context.Context, c *Client, send func(asked) (R, error)) 
 func sendTwice[R any](ctx context.Context, c *Client, first, second asked, send func(asked) (R, error)) (R, error) {
 	connected := c.conn.GetState() == connectivity.Ready
 	answer, lost := send(first)
+	if errors.Is(lost, ErrRequestIDsUsedUp) && !first.own && !first.repeat { // nothing was begun: it goes without a name
+		return send(asked{})
+	}
 	if !connected || !errors.Is(lost, ErrServiceUnreachable) {
 		return answer, lost
 	}

@@ -45,7 +45,7 @@ func (c *Client) Sign(ctx context.Context, q SignRequest) (Signature, error) {
 	if err := c.checkText("document_name", q.DocumentName); err != nil {
 		return Signature{}, err
 	}
-	r, err := once(ctx, c, asked{q.RequestID, q.Repeat}, func(as asked) (*inkanpb.SignResponse, error) {
+	r, err := once(ctx, c, asked{id: q.RequestID, repeat: q.Repeat}, func(as asked) (*inkanpb.SignResponse, error) {
 		return c.signing.Sign(c.agents.with(ctx), &inkanpb.SignRequest{
 			KeyId:        q.KeyID,
 			Algorithm:    q.Algorithm,

@@ -141,8 +141,11 @@ func TestAnInkandThatIsTooOldIsNotCalled(t *testing.T) {
 	}
 
 	fake.Stop() // an update that was taken back
-	older := fakeIn(t, dir)
+	older := fakeIn(t, shortDir(t))
 	older.SetAPILevel(0)
+	if err := os.Rename(older.Socket, fake.Socket); err != nil { // nobody meets it before it is old
+		t.Fatal(err)
+	}
 	for update, watchErr := range c.Watch(t.Context()) {
 		if err = watchErr; update.Status != nil {
 			t.Error("it is watched")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
@@ -111,8 +112,17 @@ func (s *batch) failed(i int, cause error, tries token.Tries) error {
 func (s *batch) of(i int, kind audit.Kind) audit.Record {
 	rec := s.op.record
 	rec.Kind, rec.Digest, rec.DocumentName = kind, s.documents[i].Digest, s.documents[i].Name
-	rec.Detail = fmt.Sprintf("document %d of %d", i+1, len(s.documents))
+	rec.Detail = fmt.Sprintf("%s%d of %d", document, i+1, len(s.documents))
 	return rec
+}
+
+// document begins what a record says of its place in a batch.
+const document = "document "
+
+// isFirstOfBatch reports whether a record is the intent of the first document of
+// a batch: the others follow it.
+func isFirstOfBatch(rec audit.Record) bool {
+	return rec.Kind == audit.KindIntent && rec.Operation == signBatch && strings.HasPrefix(rec.Detail, document+"1 of ")
 }
 
 // batchBefore lets the signatures of a batch out once more and says how it

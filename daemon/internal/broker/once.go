@@ -46,6 +46,9 @@ func once[T any](ctx context.Context, b *Broker, caller Caller, rec audit.Record
 	content := contentOf(append(fields, caller.Program))
 	key := requests.Key{UID: caller.UID, Method: rec.Operation, ID: caller.Request.ID}
 	mine, record, err := b.requests.Begin(ctx, key, content, caller.Request.Repeat)
+	if token.KindOf(err) == token.KindRequestIDsUsedUp && (key.Method == stopHere || key.Method == lift) {
+		return do(&turn{}) // a lost card comes first, and twice is as good as once
+	}
 	if err != nil {
 		return none, err
 	}
@@ -113,7 +116,7 @@ func (b *Broker) answered(ctx context.Context, record uint64, content [sha256.Si
 		return audit.Record{}, err
 	case rec.Request == nil || rec.Request.Content != content:
 		return audit.Record{}, token.NewError(token.KindRequestIDReused)
-	case rec.Kind == audit.KindIntent && rec.Operation == signBatch: // its results follow it
+	case isFirstOfBatch(rec): // its results follow it
 		return rec, nil
 	case rec.Kind == audit.KindIntent || rec.Outcome == audit.OutcomeUnknown:
 		return audit.Record{}, unknownSince(rec.Sequence)
@@ -139,6 +142,18 @@ func contentOf(fields []string) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
+// holdsAnswer reports whether the answer to a request begins with this record:
+// that to a batch begins with its first intent, where it has any.
+func holdsAnswer(rec audit.Record) bool {
+	switch {
+	case rec.Request == nil:
+		return false
+	case rec.Operation == signBatch:
+		return isFirstOfBatch(rec) || rec.Kind == audit.KindRefused
+	}
+	return rec.Kind != audit.KindIntent
+}
+
 // loadPage is how many records are read at once.
 const loadPage = 1000
 
@@ -157,8 +172,7 @@ func (b *Broker) loadRequests(ctx context.Context) error {
 		var of []audit.Record
 		for _, rec := range page {
 			young = young || now.Sub(rec.Time) < requests.Kept
-			// The answer to a batch begins with its first intent.
-			if rec.Request != nil && (rec.Kind != audit.KindIntent || rec.Operation == signBatch) {
+			if holdsAnswer(rec) {
 				of = append(of, audit.Record{
 					Sequence: rec.Sequence, Time: rec.Time, Operation: rec.Operation, UID: rec.UID, Request: rec.Request,
 				})

@@ -28,6 +28,8 @@ const Kept = 24 * time.Hour
 const (
 	maxOfUser = 100_000
 	maxOfAll  = 300_000
+	// spare are those of a user that others cannot use up.
+	spare = 1000
 )
 
 // Key names a request: callers of different users or methods do not meet.
@@ -137,7 +139,8 @@ func (b *Book) begin(key Key, content [sha256.Size]byte, repeat bool) (mine, oth
 	switch {
 	case repeat:
 		return nil, nil, 0, token.NewError(token.KindRequestNotKnown)
-	case b.ofUser[key.UID] >= b.maxOfUser, len(b.kept)+len(b.running) >= b.maxOfAll:
+	case b.ofUser[key.UID] >= b.maxOfUser,
+		len(b.kept)+len(b.running) >= b.maxOfAll && b.ofUser[key.UID] >= min(spare, b.maxOfUser/4):
 		return nil, nil, 0, token.NewError(token.KindRequestIDsUsedUp)
 	}
 	mine = &Turn{book: b, name: n, uid: key.UID, content: content, ended: make(chan struct{})}
