@@ -7,7 +7,7 @@ import "slices"
 // change a row here and say why in docs/decisions.
 
 // leaves are the parts of the daemon that do not know each other.
-var leaves = []string{"audit", "certstatus", "logind", "peer", "pinguard", "policy", "prompt", "register", "requests", "sdunit", "unixsock"}
+var leaves = []string{"audit", "certstatus", "journald", "logind", "peer", "pinguard", "policy", "prompt", "register", "requests", "sdunit", "unixsock"}
 
 // domain is what everything in the daemon may speak: the words, and the page
 // a PIN lives in.
@@ -112,6 +112,17 @@ var rooms = append(leafRooms(), []room{
 		bad: [2]string{"./daemon/internal/messagetest", "./proto/inkan/v1"},
 	},
 	{
+		of:  []string{"./daemon/internal/configpage"},
+		why: "the reference of the configuration comes from its comments alone",
+		bad: [2]string{"./daemon/internal/configpage", "./daemon"},
+	},
+	{
+		of:  []string{"./daemon/cmd/inkan-configpages"},
+		may: []string{"./daemon/internal/configpage"},
+		why: "main only calls a tested function",
+		bad: [2]string{"./daemon/cmd/inkan-configpages", "./daemon"},
+	},
+	{
 		of:  []string{"./daemon/internal/failpoint"},
 		why: "naming a moment needs nothing",
 		bad: [2]string{"./daemon/internal/failpoint", "./token"},
@@ -175,6 +186,12 @@ var rooms = append(leafRooms(), []room{
 		may: []string{"./client/cli", "./client/cli/manpage", "./client/cli/promptcmd", "./client/tray"},
 		why: "main only calls a tested function",
 		bad: [2]string{"./client/cmd/inkan", "./proto/inkan/v1"},
+	},
+	{
+		of:  []string{"./packaging/boottest"},
+		may: []string{"./proto/..."},
+		why: "what happens on a booted PC is seen from outside: by commands and the contract alone",
+		bad: [2]string{"./packaging/boottest", "./client"},
 	},
 	{
 		of:  []string{"./bench/..."},
@@ -273,7 +290,7 @@ var bans = []ban{
 	},
 	{
 		of:    []string{"..."},
-		not:   []string{"./daemon", "./daemon/internal/sdunit/..."},
+		not:   []string{"./daemon", "./daemon/internal/journald/...", "./daemon/internal/sdunit/..."},
 		never: []string{"github.com/coreos/go-systemd/..."},
 		why:   "systemd is a matter of starting up, not of parts",
 		bad:   [2]string{"./daemon/internal/audit", "github.com/coreos/go-systemd/v22/journal"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/audit"
 	"github.com/inkan-project/inkan/daemon/internal/failpoint"
+	"github.com/inkan-project/inkan/daemon/internal/journald"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
 	"github.com/inkan-project/inkan/daemon/internal/sdunit"
 	"github.com/inkan-project/inkan/daemon/internal/store"
@@ -175,7 +176,7 @@ func serveCommand(ctx context.Context, version string, args []string, stderr io.
 	}
 	o := Options{
 		Config: cfg, Virtual: *virtualCard, Version: version,
-		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
+		Logger: newLogger(stderr, level),
 		Ready:  func() { announce(*readyFD) },
 	}
 	if o.Unit, err = sdunit.Take(); err != nil {
@@ -185,6 +186,15 @@ func serveCommand(ctx context.Context, version string, args []string, stderr io.
 		_, _ = fmt.Fprintln(stderr, "inkand:", VirtualHint)
 	}
 	return Run(ctx, o)
+}
+
+// newLogger writes to the journal where stderr is the journal, else to stderr.
+func newLogger(stderr io.Writer, level slog.Level) *slog.Logger {
+	var h slog.Handler = slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})
+	if journald.Connected() {
+		h = journald.New(level, h)
+	}
+	return slog.New(h)
 }
 
 // announce tells whoever started us that calls are answered.

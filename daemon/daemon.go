@@ -44,6 +44,10 @@ const stopTime = 10 * time.Second
 // is given up, so that its caller is told and the verdict recorded.
 const giveUpTime = 2 * time.Second
 
+// onTheWay is how long a stop waits for calls that name an agent which has just
+// connected: a program sends the one right after the other.
+const onTheWay = 300 * time.Millisecond
+
 // retryTime is how long to wait before looking again at a card that another
 // program had.
 const retryTime = time.Second
@@ -252,6 +256,9 @@ func serve(ctx context.Context, o Options, server *rpc.Server, pins *prompt.Serv
 		// Who connects now is served by the inkand that comes next, if there is one.
 		if err := agents.SetDeadline(time.Unix(1, 0)); err != nil {
 			o.Logger.Warn("Taking no more PIN agents", "error", err)
+		}
+		if o.Unit.Agents != nil { // another inkand comes, and does not have the agents that are here
+			time.Sleep(onTheWay)
 		}
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()

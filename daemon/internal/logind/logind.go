@@ -41,7 +41,7 @@ const (
 	// (logind.conf(5), InhibitDelayMaxSec).
 	defaultDelay = 5 * time.Second
 	// defaultRetry is how long to wait before connecting anew.
-	defaultRetry = 30 * time.Second
+	defaultRetry = 5 * time.Second
 )
 
 // Config is what a Conn needs.
@@ -53,7 +53,7 @@ type Config struct {
 	Wake func()
 	// Address is that of the bus; "" = the system bus.
 	Address string
-	// Retry is how long to wait before connecting anew; 0 = 30 s.
+	// Retry is how long to wait before connecting anew; 0 = 5 s.
 	Retry  time.Duration
 	Logger *slog.Logger
 }
