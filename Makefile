@@ -1,7 +1,7 @@
 # Every target is one line or one script under .ci/. `make` alone lists them.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build packages packages-check run serve serve-softhsm test race e2e samples bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
+.PHONY: help build packages packages-check run serve serve-softhsm test race e2e samples test-boot bench bench-check fuzz faults mutants nightly lint generate generate-check tidy-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ e2e: build ## run what people run, with real processes
 samples: build ## run the samples in Python and Node.js
 	.ci/samples
 
+test-boot: ## boot Debian 12 and 13 in containers with our packages in them; needs root
+	.ci/test-boot
+
 bench: ## run the benchmarks into build/bench.txt and summarise them
 	.ci/bench
 
@@ -58,10 +61,10 @@ nightly: ## what takes too long for each commit: more tests, the fault catalogue
 lint: ## check format, lint rules and scripts
 	.ci/lint
 
-generate: ## write the Go code of proto/ and docs/errors.md again
+generate: ## write the Go code of proto/ and the generated pages of docs/ again
 	.ci/generate
 
-generate-check: ## check that proto/ is tidy, compatible and generated
+generate-check: ## check that proto/ is tidy and compatible, and what is generated fresh
 	.ci/generate-check
 
 tidy-check: ## check that go.mod and go.sum are tidy
