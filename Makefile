@@ -57,6 +57,7 @@ nightly: ## what takes too long for each commit: more tests, the fault catalogue
 	TIER=n .ci/race
 	TIER=n .ci/faults
 	.ci/mutants
+	.ci/test-boot
 
 lint: ## check format, lint rules and scripts
 	.ci/lint

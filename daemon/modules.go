@@ -139,8 +139,8 @@ func (c Config) checkWritable() error {
 // as they lead somewhere.
 func isWithin(path, folder string) bool {
 	for _, p := range []*string{&path, &folder} {
-		if real, err := filepath.EvalSymlinks(*p); err == nil {
-			*p = real
+		if target, err := filepath.EvalSymlinks(*p); err == nil {
+			*p = target
 		}
 	}
 	rel, err := filepath.Rel(folder, path)
