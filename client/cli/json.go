@@ -146,7 +146,7 @@ type manyJSON struct {
 
 type manyDocumentJSON struct {
 	Document  string  `json:"document"`
-	State     string  `json:"state"`               // signed, not signed, unknown
+	State     string  `json:"state"`               // "signed", "signed, not saved", "not signed" or "unknown"
 	Signature string  `json:"signature,omitempty"` // the file that holds it
 	Record    *uint64 `json:"record,omitempty"`
 }

@@ -16,11 +16,16 @@ import (
 // signatureEnding is added to the name of a document for that of its signature.
 const signatureEnding = ".sig"
 
+// signedNotSaved is the state of a document that the card has signed and whose
+// signature is in no file: another would be a second one.
+const signedNotSaved = "signed, not saved"
+
 // signed is one document of many and where its signature goes.
 type signed struct {
 	document, path string
 	out            *target
-	record         uint64
+	record         uint64 // of its signature, 0 = none came
+	saved          bool   // the signature is in its file
 }
 
 // checkMany checks the flags for many documents.
@@ -108,12 +113,14 @@ func (a *app) signMany(ctx context.Context, c *client.Client, f signFlags, files
 	return errors.Join(a.printMany(all, key, algorithm, err), err)
 }
 
-// takeSignatures writes each signature as it comes.
+// takeSignatures writes each signature as it comes. One that cannot be written
+// does not end the batch: the person has allowed the others, too.
 func (a *app) takeSignatures(ctx context.Context, c *client.Client, q client.BatchRequest, key *inkanpb.Key, all []*signed) error {
 	warned := map[string]bool{}
+	var lost error // the first
 	for signature, err := range c.SignBatch(ctx, q) {
 		if err != nil {
-			return err
+			return errors.Join(lost, err)
 		}
 		s := all[signature.Index]
 		for _, code := range signature.Warnings {
@@ -122,22 +129,29 @@ func (a *app) takeSignatures(ctx context.Context, c *client.Client, q client.Bat
 			}
 			warned[code] = true
 		}
-		if err := s.out.write(ctx, signature.Bytes); err != nil {
-			return signatureLost(s.path, signature.Record, err)
-		}
 		s.record = signature.Record
+		if err := s.out.write(ctx, signature.Bytes); err != nil {
+			if lost == nil {
+				lost = signatureLost(s.path, signature.Record, err)
+			}
+			continue
+		}
+		s.saved = true
 		if !a.json {
 			a.outf(a.say("signed: %s (key %s, %s, record %d)\n", "署名しました: %s (鍵 %s、%s、記録 %d)\n"),
 				words.Clean(s.path), words.Clean(key.GetSlot()), client.AlgorithmName(q.Algorithm), signature.Record)
 		}
 	}
-	return nil
+	return lost
 }
 
 // printMany says of every document what became of it.
 func (a *app) printMany(all []*signed, key *inkanpb.Key, algorithm inkanpb.Algorithm, failure error) error {
-	unknown := map[int]bool{}
+	done, unknown := map[int]bool{}, map[int]bool{}
 	if e, ok := errors.AsType[*client.BatchError](failure); ok {
+		for _, i := range e.Done {
+			done[i] = true
+		}
 		for _, i := range e.Unknown {
 			unknown[i] = true
 		}
@@ -146,8 +160,12 @@ func (a *app) printMany(all []*signed, key *inkanpb.Key, algorithm inkanpb.Algor
 	for i, s := range all {
 		d := manyDocumentJSON{Document: s.document, State: "not signed"}
 		switch {
-		case s.record != 0:
+		case s.saved:
 			d.State, d.Signature, d.Record = "signed", s.path, &s.record
+		case s.record != 0:
+			d.State, d.Record = signedNotSaved, &s.record
+		case done[i]: // inkand has its record; the signature did not come
+			d.State = signedNotSaved
 		case unknown[i]:
 			d.State = "unknown"
 		}
@@ -161,6 +179,13 @@ func (a *app) printMany(all []*signed, key *inkanpb.Key, algorithm inkanpb.Algor
 	}
 	for _, d := range list.Documents {
 		switch d.State {
+		case signedNotSaved:
+			record := ""
+			if d.Record != nil {
+				record = a.say(", record ", "、記録 ") + strconv.FormatUint(*d.Record, 10)
+			}
+			a.outf(a.say("signed, but the signature is not saved: %s (key %s%s)\n", "署名しましたが、保存できていません: %s (鍵 %s%s)\n"),
+				words.Clean(d.Document), words.Clean(key.GetSlot()), record)
 		case "unknown":
 			a.outf(a.say("not known whether signed: %s\n", "署名されたか不明: %s\n"), words.Clean(d.Document))
 		case "not signed":
