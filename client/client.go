@@ -94,6 +94,7 @@ type Client struct {
 
 	agents      *agents
 	closing     sync.Once
+	closed      atomic.Bool
 	lastDialErr atomic.Pointer[error] // why the newest connection attempt failed
 }
 
@@ -158,11 +159,13 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends calls that run, the PIN agent and the connection, and waits for
-// them. A PIN already sent to the card stays counted. Closing again does
-// nothing and returns nil.
+// Close ends calls that run, [Client.Watch] included, the PIN agent and the
+// connection, and waits for them. A PIN already sent to the card stays counted.
+// Closing again does nothing and returns nil; a call after that sends nothing
+// and returns [ErrCallEnded] that is [net.ErrClosed].
 func (c *Client) Close() (err error) {
 	c.closing.Do(func() {
+		c.closed.Store(true)
 		c.agents.close()
 		err = c.conn.Close()
 	})
@@ -239,6 +242,9 @@ func (c *Client) outgoing(ctx context.Context) context.Context {
 
 // unary is the one place where errors of unary calls become *Error.
 func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if c.closed.Load() {
+		return c.closedError()
+	}
 	if method == inkanpb.StatusService_GetVersion_FullMethodName {
 		return c.fromStatus(invoke(c.outgoing(ctx), method, req, reply, cc, opts...))
 	}
@@ -251,6 +257,9 @@ func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *g
 // stream is the one place where errors of opening a stream become *Error; the
 // reader of the stream passes its own through fromStatus.
 func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if c.closed.Load() {
+		return nil, c.closedError()
+	}
 	if err := c.meet(ctx, cc); err != nil {
 		return nil, c.fromStatus(err)
 	}

@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"errors"
+	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -170,5 +172,22 @@ func TestDiagnoseReturnsTheSteps(t *testing.T) {
 	steps, err := dial(t, fake, client.Options{}).Diagnose(t.Context())
 	if err != nil || len(steps) != 10 || steps[3].GetCode() != "INK-2013" {
 		t.Errorf("got %v, %v; want ten steps, the fourth INK-2013", steps, err)
+	}
+}
+
+func TestACallAfterCloseSaysThatNothingWasSent(t *testing.T) {
+	c := dial(t, startFake(t), client.Options{Language: "en"})
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Status(t.Context())
+	for _, watched := range c.Watch(t.Context()) {
+		err = errors.Join(err, watched)
+	}
+	if !errors.Is(err, client.ErrCallEnded) || !errors.Is(err, net.ErrClosed) || errors.Is(err, client.ErrServiceUnreachable) {
+		t.Fatalf("got %v, want ErrCallEnded that is net.ErrClosed", err)
+	}
+	if text := err.Error(); strings.Count(text, "Nothing was sent.") != 2 || strings.Contains(text, "PIN") {
+		t.Errorf("says %q", text)
 	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 
@@ -201,6 +202,20 @@ func (c *Client) fromCode(st *status.Status) *Error {
 	default:
 		return NewError(inkanpb.Reason_REASON_INTERNAL, c.language, detail)
 	}
+}
+
+// closedError is that of a call after Close: the catalogue's words are about a
+// call that may have done something.
+func (c *Client) closedError() *Error {
+	e := NewError(inkanpb.Reason_REASON_CALL_ENDED, c.language, nil)
+	for l, now := range map[string][2]string{
+		"en": {"The program has closed its connection to inkand before this call. Nothing was sent.", "Start the program again, or connect again in it."},
+		"ja": {"この呼び出しの前に、プログラムがinkandへの接続を閉じました。何も送っていません。", "プログラムを起動し直すか、プログラムから接続し直してください。"},
+	} {
+		e.texts[l] = catalogue.Text{Message: now[0], Next: now[1], Who: e.texts[l].Who}
+	}
+	e.speak(c.language)
+	return e.because(net.ErrClosed)
 }
 
 // parseTries reads metadata tries_left: a number, or "unknown".

@@ -35,7 +35,7 @@ type StatusUpdate struct {
 // one update that says so, and goes on within a second after inkand is back.
 //
 // The last pair holds the error that ended it: [ErrCallEnded] for a ctx that
-// is done, or what waiting cannot mend, such as [ErrSocketNotTrusted]. Each
+// is done or a Client that was closed, or what waiting cannot mend, such as [ErrSocketNotTrusted]. Each
 // Watch is one of the calls that a user may have at once.
 func (c *Client) Watch(ctx context.Context) iter.Seq2[StatusUpdate, error] {
 	return func(yield func(StatusUpdate, error) bool) {
@@ -50,7 +50,7 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[StatusUpdate, error] {
 			switch {
 			case errors.Is(err, errLoopEnded):
 				return
-			case !passes(ctx, err):
+			case !c.passes(ctx, err):
 				yield(StatusUpdate{}, err)
 				return
 			case !lost && !yield(StatusUpdate{Lost: err}, nil):
@@ -93,8 +93,11 @@ func (c *Client) watchOnce(ctx context.Context, each func(StatusUpdate) bool) er
 	}
 }
 
-// passes tells what may mend itself.
-func passes(ctx context.Context, err error) bool {
+// passes tells what may mend itself; of a Client that was closed nothing does.
+func (c *Client) passes(ctx context.Context, err error) bool {
+	if c.closed.Load() {
+		return false
+	}
 	return errors.Is(err, ErrServiceUnreachable) || errors.Is(err, ErrShuttingDown) || errors.Is(err, ErrTooManyCalls) ||
 		errors.Is(err, ErrCallEnded) && ctx.Err() == nil
 }

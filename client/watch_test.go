@@ -48,6 +48,24 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestWatchEndsWhenItsClientIsClosed(t *testing.T) {
+	c := dial(t, startFake(t), client.Options{})
+	var end error
+	for update, err := range c.Watch(t.Context()) {
+		switch {
+		case err != nil:
+			end = err
+		case update.Lost != nil:
+			t.Fatalf("waits for inkand after Close: %v", update.Lost)
+		default:
+			go c.Close() // it returns nil
+		}
+	}
+	if !errors.Is(end, client.ErrCallEnded) {
+		t.Errorf("got %v, want ErrCallEnded", end)
+	}
+}
+
 // fakeIn starts a fake in a directory that a later one can take over.
 func fakeIn(t *testing.T, dir string) *clientfake.Server {
 	t.Helper()
