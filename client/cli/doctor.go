@@ -48,7 +48,25 @@ func (a *app) doctor(ctx context.Context) error {
 			return &exitError{exitOfReason(reasonOf(s.GetCode()))}
 		}
 	}
+	if withheld(steps) {
+		return &exitError{exitRefused}
+	}
 	return nil
+}
+
+// withheld reports whether steps were not reached though none before them
+// failed: inkand does not tell this user of cards, nor sign for him.
+func withheld(steps []*inkanpb.DiagnoseStep) bool {
+	for _, s := range steps {
+		switch s.GetResult() {
+		case inkanpb.StepResult_STEP_RESULT_FAILED:
+			return false
+		case inkanpb.StepResult_STEP_RESULT_NOT_REACHED:
+			return true
+		default:
+		}
+	}
+	return false
 }
 
 func (a *app) diagnose(ctx context.Context) ([]*inkanpb.DiagnoseStep, error) {
@@ -122,6 +140,10 @@ func (a *app) comesTo(steps []*inkanpb.DiagnoseStep) string {
 			notes++
 		default:
 		}
+	}
+	if withheld(steps) {
+		return a.painted(paintBad, a.say("Not ready: you may not use this card; members of the group inkan may (ask the administrator of this PC)",
+			"署名できません: このユーザにはカードの使用が許可されていません。使用できるのはinkanグループのメンバーです(このPCの管理者に相談してください)"))
 	}
 	if notes > 0 {
 		return a.painted(paintNote, a.say("Ready to sign; see the notes above", "署名できます(上の注意を確認してください)"))

@@ -53,6 +53,13 @@ func (s *Server) Diagnose(context.Context, *inkanpb.DiagnoseRequest) (*inkanpb.D
 		steps = append(steps, step(inkanpb.Layer_LAYER_CARD, ok, Reader, ""), step(inkanpb.Layer_LAYER_APPLICATION, ok, CardID, "PIV"),
 			step(inkanpb.Layer_LAYER_KEYS, ok, CardID, "3"), step(inkanpb.Layer_LAYER_CERTIFICATES, ok, CardID, "9a, 9c, 9e"),
 			step(inkanpb.Layer_LAYER_PIN, ok, CardID, "10 / 10"), step(inkanpb.Layer_LAYER_JOURNAL, ok, "", ""), step(inkanpb.Layer_LAYER_LOG, ok, "", "7"))
+		if s.hidden {
+			for i, hidden := range steps {
+				if l := hidden.GetLayer(); l >= inkanpb.Layer_LAYER_KEYS && l <= inkanpb.Layer_LAYER_PIN {
+					steps[i] = step(l, inkanpb.StepResult_STEP_RESULT_NOT_REACHED, "", "hidden")
+				}
+			}
+		}
 		return &inkanpb.DiagnoseResponse{Steps: steps}, nil
 	}
 	bad := step(inkanpb.Layer_LAYER_CARD, inkanpb.StepResult_STEP_RESULT_FAILED, "", "")

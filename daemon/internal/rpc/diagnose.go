@@ -32,11 +32,10 @@ func (s *Server) diagnose(ctx context.Context, trusted bool) []*inkanpb.Diagnose
 				continue
 			}
 			hidden[step.Layer] = true
-			step = forAnyone(step)
 		}
 		out := protoStep(step)
-		if !trusted && step.Layer.AboutCards() {
-			out.En, out.Ja = "shown to signers, helpdesk, administrator and auditor", "署名者、ヘルプデスク、管理者、監査人だけに表示します"
+		if !trusted {
+			out = protoStepForAnyone(step)
 		}
 		if step.Layer == broker.LayerService && s.cfg.Service != nil {
 			out.En = "inkand " + s.cfg.Service().GetVersion()
@@ -60,6 +59,18 @@ func forAnyone(step broker.Step) broker.Step {
 		meta := maps.Clone(step.Problem.Meta)
 		meta["card"] = "?"
 		out.Problem = &token.Error{Kind: step.Problem.Kind, Meta: meta}
+	}
+	return out
+}
+
+// protoStepForAnyone converts what anyone may see of a step.
+func protoStepForAnyone(step broker.Step) *inkanpb.DiagnoseStep {
+	out := protoStep(forAnyone(step))
+	switch {
+	case step.Layer.AboutCards():
+		out.En, out.Ja = "shown to signers, helpdesk, administrator and auditor", "署名者、ヘルプデスク、管理者、監査人だけに表示します"
+	case step.Layer == broker.LayerLog && step.Problem == nil:
+		out.En, out.Ja = "", "" // the number of records is hidden, not 0
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/inkan-project/inkan/daemon/internal/broker"
 	"github.com/inkan-project/inkan/daemon/internal/pinguard"
+	inkanpb "github.com/inkan-project/inkan/proto/inkan/v1"
 	"github.com/inkan-project/inkan/token"
 )
 
@@ -38,6 +39,17 @@ func TestADiagnosisTellsStrangersNothingOfACard(t *testing.T) {
 				t.Errorf("layer %d tells its result %d", layer, out.Result)
 			}
 		}
+	}
+}
+
+func TestADiagnosisForStrangersDoesNotSayThatTheLogIsEmpty(t *testing.T) {
+	out := protoStepForAnyone(broker.Step{Layer: broker.LayerLog, Result: broker.StepOK, Count: 3})
+	if out.GetEn() != "" || out.GetJa() != "" || out.GetResult() != inkanpb.StepResult_STEP_RESULT_OK {
+		t.Errorf("says %v", out)
+	}
+	hidden := protoStepForAnyone(aStep(broker.LayerKeys, broker.StepOK))
+	if !strings.HasPrefix(hidden.GetEn(), "shown to signers") || hidden.GetResult() != inkanpb.StepResult_STEP_RESULT_NOT_REACHED {
+		t.Errorf("says %v", hidden)
 	}
 }
 
