@@ -47,6 +47,23 @@ func (r Role) String() string {
 	return fmt.Sprintf("role %d", uint8(r))
 }
 
+// japanese returns the role as a word for people.
+func (r Role) japanese() string {
+	switch r {
+	case RoleAnyone:
+		return "一般ユーザ"
+	case RoleSigner:
+		return "署名者"
+	case RoleHelpdesk:
+		return "ヘルプデスク"
+	case RoleAdministrator:
+		return "管理者"
+	case RoleAuditor:
+		return "監査人"
+	}
+	return fmt.Sprintf("役割%d", uint8(r))
+}
+
 // RoleSet is a set of roles. The zero value is empty.
 type RoleSet uint8
 
@@ -81,11 +98,26 @@ type Subject struct {
 	Groups []uint32 // primary and supplementary
 }
 
+// japanese lists the roles, for people.
+func (s RoleSet) japanese() string {
+	var words []string
+	for r := RoleAnyone; r <= RoleAuditor; r++ {
+		if s.Has(r) {
+			words = append(words, r.japanese())
+		}
+	}
+	if len(words) == 0 {
+		return "なし"
+	}
+	return strings.Join(words, "・")
+}
+
 // Decision is the answer to one call.
 type Decision struct {
-	Allowed bool
-	Unknown bool   // denied because no rule knows the method
-	Ground  string // why, in one line, for the log and for ErrorInfo
+	Allowed  bool
+	Unknown  bool   // denied because no rule knows the method
+	Ground   string // why, in one line, for the log and for ErrorInfo
+	GroundJA string // why a known method is denied, in Japanese, for people
 }
 
 // Config is what the built-in rule needs to know about this machine.
@@ -205,7 +237,10 @@ func (p *Policy) Decide(method string, s Subject) Decision {
 			return Decision{Allowed: true, Ground: g.reason + ": " + fits.String()}
 		}
 	}
-	return Decision{Ground: fmt.Sprintf("uid %d has the roles %s, this needs one of: %s", s.UID, p.Roles(s), may)}
+	return Decision{
+		Ground:   fmt.Sprintf("uid %d has the roles %s, this needs one of: %s", s.UID, p.Roles(s), may),
+		GroundJA: fmt.Sprintf("uid %d の役割は%s、必要な役割は%sのいずれか", s.UID, p.Roles(s).japanese(), may.japanese()),
+	}
 }
 
 // quote makes a method name that the caller chose fit for a log line.

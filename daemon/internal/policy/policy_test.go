@@ -85,6 +85,9 @@ func TestEachCellOfTheMatrixIsDecidedAsWritten(t *testing.T) {
 			if got.Ground == "" {
 				t.Errorf("%s calls %q: no ground", name, method)
 			}
+			if ja := got.GroundJA; !got.Allowed && !got.Unknown && (!strings.Contains(ja, "必要な役割は") || strings.Contains(ja, "signer")) {
+				t.Errorf("%s calls %q: in Japanese %q", name, method, ja)
+			}
 		}
 	}
 	for _, method := range p.Methods() {

@@ -108,7 +108,7 @@ func (s *Server) admit(ctx context.Context, method string) (leave func(), err er
 		if d.Unknown {
 			return nil, token.NewError(token.KindMethodUnknown, "method", strings.ToValidUTF8(method, "\uFFFD"))
 		}
-		return nil, token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground)
+		return nil, token.NewError(token.KindCallerNotAllowed, "uid", fmt.Sprint(caller.UID), "detail", d.Ground).InJapanese(d.GroundJA)
 	}
 	log.Debug("Call allowed")
 	failpoint.Hit(failpoint.Allowed)
@@ -123,11 +123,13 @@ func (s *Server) validate(req any) error {
 	}
 	err := s.validator.Validate(msg)
 	if broken, ok := errors.AsType[*protovalidate.ValidationError](err); ok {
-		var details []string
+		var en, ja []string
 		for _, v := range broken.Violations {
-			details = append(details, protovalidate.FieldPathString(v.Proto.GetField())+": "+v.Proto.GetMessage())
+			field := protovalidate.FieldPathString(v.Proto.GetField())
+			rule := ruleOf(v.Proto.GetRuleId())
+			en, ja = append(en, field+" "+rule.en), append(ja, field+" "+rule.ja)
 		}
-		return token.Errorf(token.KindRequestInvalid, "%s", strings.Join(details, "; "))
+		return token.Errorf(token.KindRequestInvalid, "%s", strings.Join(en, "; ")).InJapanese(strings.Join(ja, "、"))
 	}
 	return err
 }
