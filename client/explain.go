@@ -12,8 +12,8 @@ type Explanation struct {
 	Reason inkanpb.Reason
 	Code   string // stable, INK-1004
 	Name   string // stable, PIN_NO_VERDICT
-	// Message says what happened. Values that only a real case has stand as
-	// {name}.
+	// Message says what happened, with "…" for values that only a real case
+	// has.
 	Message string
 	Why     string // why this happens
 	Next    string // what to do now
@@ -45,7 +45,7 @@ func Explanations(language string) []Explanation {
 func explain(r inkanpb.Reason, language string) Explanation {
 	shown := map[string]string{}
 	for _, name := range catalogue.Placeholders(r) {
-		shown[name] = "{" + name + "}"
+		shown[name] = "…"
 	}
 	t := catalogue.In(language, r, shown)
 	return Explanation{

@@ -99,10 +99,10 @@ func (a *app) inReader(r *inkanpb.ReaderStatus) string {
 	return strings.TrimSpace(a.say("card cannot be used: ", "カードを使えません: ")+firstSentence(said.Message)) + " (" + r.GetProblem() + ")"
 }
 
-// firstSentence is a text up to its first full stop, without placeholders that
-// nobody filled.
+// firstSentence is a text up to its first full stop; nothing of a text with
+// values that are not known here.
 func firstSentence(s string) string {
-	if strings.Contains(s, "{") {
+	if strings.Contains(s, "…") {
 		return ""
 	}
 	for _, stop := range []string{"。", ". "} {
