@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -56,12 +57,13 @@ func (a *app) written(ctx context.Context, err error) error {
 	return err
 }
 
-// screen chooses how to show states: JSON, a page that is drawn again, or lines.
+// screen chooses how to show states: JSON, a page that is drawn again, or lines,
+// also for a terminal that cannot draw over what it shows.
 func (a *app) screen(socket string) screen {
 	if a.json {
 		return &jsonScreen{app: a, socket: socket}
 	}
-	if width, _ := terminalSize(a.stdout.w); width > 0 {
+	if width, _ := terminalSize(a.stdout.w); width > 0 && os.Getenv("TERM") != "dumb" {
 		return &page{app: a, socket: socket}
 	}
 	return &ledger{app: a, socket: socket}

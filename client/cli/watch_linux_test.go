@@ -164,3 +164,21 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 		}
 	}
 }
+
+func TestWatchOnADumbTerminalWritesLines(t *testing.T) {
+	fake := startFake(t)
+	term := prepareThere(t, fake, "inkan", "status", "--watch")
+	term.cmd.Env = append(term.cmd.Env, "TERM=dumb")
+	term.cmd.Stdout = term.slave
+	term.start()
+	term.expect("status: Ready to sign")
+	fake.TakeCardOut()
+	term.expect("no card")
+	if err := term.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	term.end(0)
+	if strings.Contains(term.output(), "\x1b") {
+		t.Errorf("control sequences in %q", term.output())
+	}
+}
