@@ -35,7 +35,9 @@ const { inkan } = grpc.loadPackageDefinition(loader.loadSync(
 function checkSocket () {
   const folder = statSync(dirname(realpathSync(socket)))
   const trusted = [0, process.getuid(), Number(process.env.INKAN_UID || 0)]
-  if (!trusted.includes(folder.uid) || folder.mode & 0o002) {
+  // Our own group may write to what is ours: with umask 002 it is private.
+  const ours = folder.uid === process.getuid() && folder.gid === process.getgid()
+  if (!trusted.includes(folder.uid) || folder.mode & (ours ? 0o002 : 0o022)) {
     throw new Error(`${socket}: others could have put this socket here`)
   }
 }

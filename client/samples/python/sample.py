@@ -35,7 +35,10 @@ def check_socket(path):
     with contextlib.suppress(KeyError):
         import pwd
         trusted.add(pwd.getpwnam("inkan").pw_uid)
-    if folder.st_uid not in trusted or folder.st_mode & stat.S_IWOTH:
+    # Our own group may write to what is ours: with umask 002 it is private.
+    ours = (folder.st_uid, folder.st_gid) == (os.getuid(), os.getgid())
+    others = stat.S_IWOTH if ours else stat.S_IWOTH | stat.S_IWGRP
+    if folder.st_uid not in trusted or folder.st_mode & others:
         sys.exit(f"{path}: others could have put this socket here")
 
 
@@ -72,11 +75,12 @@ def keys(channel):
 def watch(channel, count=None):
     """Shows each state. A program shows that inkand is away when this ends
     with UNAVAILABLE, waits a moment and calls it again."""
+    most = int(count or 0)
     stub = status_pb2_grpc.StatusServiceStub(channel)
     for i, update in enumerate(stub.WatchStatus(status_pb2.WatchStatusRequest(), metadata=metadata()), 1):
         cards = [f"{c.company} {types_pb2.CardState.Name(c.state)}" for c in update.status.cards]
         print(update.sequence, ", ".join(cards) or "no card", flush=True)
-        if count and i >= int(count):
+        if i == most:
             return
 
 
@@ -124,16 +128,19 @@ def sign(channel, slot, path):
 
 
 def main():
-    commands = {"keys": keys, "watch": watch, "sign": sign}
-    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+    commands = {"keys": (keys, 0, 0), "watch": (watch, 0, 1), "sign": (sign, 2, 2)}
+    name, arguments = (sys.argv + [""])[1], sys.argv[2:]
+    if name not in commands or not commands[name][1] <= len(arguments) <= commands[name][2]:
         sys.exit(__doc__)
     try:
         with connect() as channel:
-            commands[sys.argv[1]](channel, *sys.argv[2:])
+            commands[name][0](channel, *arguments)
     except grpc.RpcError as error:
         # "INK-1001 ..." in the person's language; for inkand's own errors the
         # trailing metadata grpc-status-details-bin has reason and next step.
         sys.exit(f"{error.code().name}: {error.details()}")
+    except (OSError, ValueError) as error:  # a file, the socket, or a COUNT that is no number
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
