@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -18,6 +19,9 @@ func TestATornJournalIsJudgedByWhatWasAcknowledged(t *testing.T) {
 		r := quiet(t)
 		c.start(r, c.image, "whole")
 		torn := tears()[2].tear(r, c.image, c.used*slotSize-1, c.used*slotSize)
+		if bytes.Equal(torn, c.image) { // the last byte of a hash is FF already
+			torn = tears()[1].tear(r, c.image, c.used*slotSize-1, c.used*slotSize)
+		}
 		c.start(r, torn, "torn")
 		if len(r.violations) > 0 {
 			t.Errorf("violations: %s", r.violations[0])
