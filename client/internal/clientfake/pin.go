@@ -181,7 +181,8 @@ func (s *Server) ask(ctx context.Context, q question) (answer, error) {
 	if _, err := a.conn.Write(b); err != nil {
 		return answer{}, err
 	}
-	late := time.NewTimer(prompt.GetTimeout().AsDuration())
+	end := time.Now().Add(prompt.GetTimeout().AsDuration())
+	late := time.NewTimer(time.Until(end))
 	defer late.Stop()
 	defer func() {
 		s.mu.Lock()
@@ -191,6 +192,8 @@ func (s *Server) ask(ctx context.Context, q question) (answer, error) {
 	select {
 	case got := <-c:
 		switch {
+		case got.cancelled && !time.Now().Before(end): // an agent ends it, too, when its time is over
+			return answer{}, StatusError(inkanpb.Reason_REASON_PROMPT_TIMEOUT)
 		case got.cancelled:
 			return answer{}, StatusError(inkanpb.Reason_REASON_PROMPT_CANCELLED)
 		case got.confirmation != prompt.GetConfirmation():
