@@ -136,7 +136,7 @@ func TestACardReportHasNoSecretAndSpendsNoTry(t *testing.T) {
 	a := newAviary(t, program, "", "")
 	person := a.asker(a.self)
 	person.do(order{Do: "sign", Card: a.card, Slot: "9c", PIN: a.pin.digits}, "")
-	if out, err := a.cardReport(); err == nil || !strings.Contains(out, "an inkand runs") {
+	if out, err := a.cardReport(); err == nil || !strings.Contains(out, "INK-2015") {
 		t.Errorf("while inkand runs: %v\n%s", err, out)
 	}
 	a.end(a.inkand, syscall.SIGTERM)
