@@ -218,7 +218,7 @@ func (c *dbCase) start(ctx context.Context, r *Run, damaged *dbCase, where strin
 	switch token.KindOf(err) {
 	case "":
 		c.compare(r, got, where)
-	case token.KindDatabaseDamaged, token.KindJournalDamaged:
+	case token.KindDatabaseDamaged, token.KindJournalDamaged, token.KindDatabaseNewer: // a flipped version may be a newer one
 		damaged.unchanged(r, dir, where)
 	default:
 		r.Broken(I8, "%s: %v", where, err)
