@@ -84,7 +84,7 @@ func (c *Card) closeSession(ctx context.Context) error {
 	ctx, stop := c.system.patient(ctx, c.module)
 	defer stop()
 	answer, err := c.child.call(ctx, frame.Request{Op: frame.OpClose})
-	if err == nil && answer.RV == ckrOK && answer.Error == "" {
+	if err == nil && answer.OK() {
 		c.system.worked(c.module, c.reader)
 		return nil
 	}

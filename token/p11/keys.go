@@ -34,7 +34,7 @@ func (t *Token) Keys(ctx context.Context) ([]token.Key, error) {
 		return nil, errNotIdentified
 	}
 	answer, err := t.ask(ctx, frame.Request{Op: frame.OpObjects})
-	if err != nil || answer.RV != ckrOK || answer.Error != "" {
+	if err != nil || !answer.OK() {
 		return nil, t.fault("reading certificates", answer, err)
 	}
 	return t.keysOf(answer.Objects), nil

@@ -170,7 +170,7 @@ func (t *Token) open(ctx context.Context) error {
 		return err
 	}
 	answer, err := t.card.ask(ctx, frame.Request{Op: frame.OpOpen, Slot: slot})
-	if err != nil || answer.RV != ckrOK || answer.Error != "" {
+	if err != nil || !answer.OK() {
 		return t.fault("opening a session", answer, err)
 	}
 	if answer.Token == nil {

@@ -57,7 +57,7 @@ func (t *Token) Begin(ctx context.Context, key token.Key, algorithm token.Algori
 		return false, err
 	}
 	answer, err := t.ask(ctx, frame.Request{Op: frame.OpBegin, Begin: request})
-	if err != nil || answer.RV != ckrOK || answer.Error != "" {
+	if err != nil || !answer.OK() {
 		return false, t.fault("beginning the signature", answer, err)
 	}
 	t.begun = &work{key.ID, algorithm, bytes.Clone(digest), data}
@@ -120,7 +120,7 @@ func (t *Token) Sign(ctx context.Context, key token.Key, algorithm token.Algorit
 	}
 	t.begun = nil
 	answer, err := t.ask(ctx, frame.Request{Op: frame.OpSign, Data: w.data})
-	if err != nil || answer.RV != ckrOK || answer.Error != "" {
+	if err != nil || !answer.OK() {
 		return nil, t.fault("signing", answer, err)
 	}
 	signature, err := inForm(key.Public, answer.Signature)

@@ -175,7 +175,7 @@ func (s *System) launch(ctx context.Context, m *Module, reader string) (*child, 
 		c.close(ctx)
 		s.failed(m, reader, err)
 		return nil, broken(m.Name, err)
-	case answer.Error != "" || answer.RV != ckrOK || answer.Info == nil:
+	case !answer.OK() || answer.Info == nil:
 		c.close(ctx)
 		s.failed(m, reader, nil)
 		detail := answer.Error

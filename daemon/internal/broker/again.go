@@ -33,12 +33,9 @@ func (op *operation) proveAgain(ctx context.Context, lease cardowner.Lease, firs
 	if !second {
 		return open, right, err
 	}
-	send := op.send
-	defer func() { op.send = send }()
-	op.send = func(ctx context.Context, _ cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
+	verdict, err := op.proveBy(ctx, lease, open, func(ctx context.Context, _ cardowner.Lease, e *entry, attempt *token.Attempt) (token.Verdict, error) {
 		return tok.VerifyAgain(ctx, e.first, attempt)
-	}
-	verdict, err := op.prove(ctx, lease, open)
+	})
 	return open, verdict, err
 }
 

@@ -20,6 +20,9 @@ const maxPrompts = 5
 // errFewerTries means that the person was shown more tries than there are.
 var errFewerTries = errors.New("fewer tries left than the person was shown")
 
+// sender sends what was entered to the card, once.
+type sender func(context.Context, cardowner.Lease, *entry, *token.Attempt) (token.Verdict, error)
+
 // operation is one use of one card on behalf of a caller.
 type operation struct {
 	b      *Broker
@@ -31,7 +34,7 @@ type operation struct {
 
 	// secret is what the card wants, 0 = nothing; send sends it, once.
 	secret token.Secret
-	send   func(context.Context, cardowner.Lease, *entry, *token.Attempt) (token.Verdict, error)
+	send   sender
 	// renews means that the person gives a new PIN, too.
 	renews bool
 	// begin begins work whose key may want the secret once more; nil = it does not

@@ -131,7 +131,12 @@ func sendVerify(ctx context.Context, lease cardowner.Lease, e *entry, attempt *t
 
 // prove sends the secret once and says what the verdict means.
 func (op *operation) prove(ctx context.Context, lease cardowner.Lease, attempt *token.Attempt) (token.Verdict, error) {
-	verdict, err := op.send(ctx, lease, op.entered, attempt)
+	return op.proveBy(ctx, lease, attempt, op.send)
+}
+
+// proveBy is prove by another way of sending.
+func (op *operation) proveBy(ctx context.Context, lease cardowner.Lease, attempt *token.Attempt, send sender) (token.Verdict, error) {
+	verdict, err := send(ctx, lease, op.entered, attempt)
 	if err != nil { // nothing was sent; the try stays spent all the same
 		return token.Verdict{Cause: err}, token.NewError(token.KindInternal).Because(err)
 	}

@@ -91,6 +91,9 @@ type Answer struct {
 	Signature  []byte     `json:",omitempty"` // OpSign
 }
 
+// OK reports whether all went well.
+func (a Answer) OK() bool { return a.RV == 0 && a.Error == "" }
+
 // Info is CK_INFO.
 type Info struct {
 	Manufacturer, Description, Version string

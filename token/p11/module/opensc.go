@@ -67,11 +67,11 @@ func (o openSC) write(style string) error {
 // when it is initialised, so that is done anew, and C_SetPIN never means
 // another thing than the one that is asked for.
 func (p *process) unlockOpenSC(secrets []*token.PIN) frame.Answer {
-	if answer := p.restyle(unblockBySetting); answer.RV != 0 || answer.Error != "" {
+	if answer := p.restyle(unblockBySetting); !answer.OK() {
 		return answer
 	}
 	answer := p.setPIN(secrets)
-	if after := p.restyle(noUnblocking); after.RV != 0 || after.Error != "" {
+	if after := p.restyle(noUnblocking); !after.OK() {
 		p.ctx = nil // a PIN that is to be changed must not be taken for an unlock code
 	}
 	return answer
@@ -80,7 +80,7 @@ func (p *process) unlockOpenSC(secrets []*token.PIN) frame.Answer {
 // restyle initialises the module anew with another style, with a session if
 // there was one.
 func (p *process) restyle(style string) frame.Answer {
-	if answer := p.close(); answer.RV != 0 || answer.Error != "" {
+	if answer := p.close(); !answer.OK() {
 		return answer
 	}
 	if err := p.ctx.Finalize(); err != nil {

@@ -104,11 +104,11 @@ func (p *process) writable(secrets []*token.PIN) (frame.Answer, bool) {
 	if len(secrets) != 2 {
 		return failed("", errOrder), false
 	}
-	if answer := p.close(); answer.RV != 0 || answer.Error != "" {
+	if answer := p.close(); !answer.OK() {
 		return answer, false
 	}
 	answer := p.reopen(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
-	return answer, answer.RV == 0 && answer.Error == ""
+	return answer, answer.OK()
 }
 
 // errOtherToken means that another token came into the slot meanwhile: nothing
